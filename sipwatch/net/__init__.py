@@ -1,0 +1,1 @@
+"""Frames to datagrams: link types, IP, UDP, ICMP, and what travels inside them."""
