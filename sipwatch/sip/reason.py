@@ -1,0 +1,50 @@
+"""The Reason header (RFC 3326): protocol, cause and text, as PBXs really write it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sipwatch.sip.grammar import parse_params
+
+
+class Reason(NamedTuple):
+    """One reason value. `protocol` is upper case (`SIP`, `Q.850`); `cause` None when absent."""
+
+    protocol: str
+    cause: int | None
+    text: str
+
+
+def parse_reasons(values: list[bytes]) -> list[Reason]:
+    """Reason values in their order; a value without a protocol is passed over.
+
+    White space around the semicolons is legal (RFC 3261 25.1) and pjsip writes it.
+    """
+    reasons: list[Reason] = []
+    for value in values:
+        line = value.decode("utf-8", "replace")
+        protocol, semicolon, rest = line.partition(";")
+        protocol = protocol.strip().upper()
+        if not protocol:
+            continue
+        params = parse_params(semicolon + rest)
+        cause = params.get("cause", "")
+        number = int(cause) if cause.isascii() and cause.isdigit() and len(cause) < 6 else None
+        reasons.append(Reason(protocol, number, params.get("text", "")))
+    return reasons
+
+
+def q850_cause(reasons: list[Reason]) -> int | None:
+    """The first Q.850 cause among `reasons`."""
+    for reason in reasons:
+        if reason.protocol == "Q.850" and reason.cause is not None:
+            return reason.cause
+    return None
+
+
+def sip_cause(reasons: list[Reason]) -> int | None:
+    """The first SIP cause among `reasons`."""
+    for reason in reasons:
+        if reason.protocol == "SIP" and reason.cause is not None:
+            return reason.cause
+    return None
