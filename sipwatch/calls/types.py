@@ -1,0 +1,448 @@
+"""What the tracker knows of an attempt and of a call, and the events that say it is over.
+
+An `Attempt` is the bag of facts of outcomes.md section 4: times are epoch seconds of the
+capture, `None` until the fact is seen. It grows while messages come and is left alone after it
+was settled. Verdicts are put on it by the outcomes stage, which reads nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from sipwatch.sip.message import Message
+from sipwatch.sip.reason import Reason
+
+Endpoint: TypeAlias = tuple[bytes, int]
+Side: TypeAlias = Literal["caller", "callee"]
+Role: TypeAlias = Literal["caller", "agent", "unknown"]
+ClosedBy: TypeAlias = Literal["packet", "timer", "eviction", "shutdown", "end_of_capture"]
+
+#: RFC 3261 17.1.1.1; the other timers follow from it.
+T1_SECONDS = 0.5
+#: Timers B, F, H and the answerer's wait for an ACK (17.1.1.2, 17.1.2.2, 17.2.1, 13.3.1.4).
+TIMEOUT_SECONDS = 64 * T1_SECONDS
+#: Timer D for unreliable transports (17.1.1.2).
+TIMER_D_SECONDS = 32.0
+#: Timer C of a proxy (16.6 item 11): longest silence between provisional responses.
+TIMER_C_SECONDS = 180.0
+
+
+class Packet(Protocol):
+    """Where and when a message was seen: what the tracker reads of a datagram."""
+
+    @property
+    def time(self) -> float:
+        """Epoch seconds."""
+
+    @property
+    def source(self) -> Endpoint:
+        """Address and port of the sender."""
+
+    @property
+    def destination(self) -> Endpoint:
+        """Address and port of the receiver."""
+
+    @property
+    def transport(self) -> str:
+        """`UDP`, `TCP`, `TLS`, `WS`, `WSS` or `SCTP`."""
+
+    @property
+    def interface(self) -> str:
+        """File or interface."""
+
+    @property
+    def number(self) -> int:
+        """Packet number, from 1."""
+
+    @property
+    def ip_id(self) -> int:
+        """IPv4 identification, -1 without one."""
+
+    @property
+    def udp_check(self) -> int:
+        """UDP length << 16 | checksum, -1 without one."""
+
+
+class Verdict(NamedTuple):
+    """Why an attempt or a call ended as it did, and what shows it."""
+
+    outcome: str
+    category: str | None
+    detail: str | None
+    #: `explicit`, `correlated`, `inferred`; None for `in_progress` and `incomplete`.
+    confidence: str | None
+    evidence: tuple[str, ...]
+    #: The rule of outcomes.md that decided, e.g. "8b" or "5.1/4".
+    rule: str
+    #: Which of section 11's situations explains a technical outcome; None when nothing shows one.
+    cause_hint: str | None = None
+
+
+class Attempt:
+    """One try to reach one target: an INVITE and its automatic retries, with all that followed."""
+
+    __slots__ = (
+        "ack_at",
+        "acked",
+        "ambiguous",
+        "answer",
+        "answer_count",
+        "answer_last_at",
+        "answer_tag",
+        "answered_at",
+        "branch",
+        "bye_at",
+        "bye_by",
+        "bye_ok_at",
+        "bye_reasons",
+        "call",
+        "call_id",
+        "caller_request_at",
+        "cancel",
+        "cancel_answered_at",
+        "cancel_at",
+        "cancel_count",
+        "cancel_last_at",
+        "cancel_reasons",
+        "candidates",
+        "challenged",
+        "children",
+        "closed_by",
+        "copies",
+        "correlation",
+        "credentials",
+        "cseq",
+        "deadline",
+        "destination",
+        "device",
+        "dialog_over",
+        "due",
+        "early_bye_at",
+        "early_media_at",
+        "end",
+        "ended_at",
+        "final",
+        "final_at",
+        "final_count",
+        "final_reasons",
+        "final_status",
+        "first_180_at",
+        "first_18x_at",
+        "first_response_at",
+        "forks",
+        "from_tag",
+        "hidden_parent",
+        "icmp_at",
+        "icmp_code",
+        "interface",
+        "invite",
+        "ip_ids",
+        "last_at",
+        "last_packet",
+        "last_provisional_at",
+        "leg_branch",
+        "leg_cseq",
+        "legs",
+        "losses",
+        "one_way",
+        "packet",
+        "parent",
+        "peer",
+        "provisional",
+        "provisional_reasons",
+        "refer_at",
+        "refer_by",
+        "reinvite_at",
+        "replaced_by",
+        "retransmissions",
+        "ringing",
+        "role",
+        "serial",
+        "settled",
+        "source",
+        "started_at",
+        "terminal_at",
+        "transmissions",
+        "transport",
+        "trying_at",
+        "verdict",
+    )
+
+    # --- identity -------------------------------------------------------------------------
+    #: Order of appearance in this tracker, from 1.
+    serial: int
+    call_id: bytes
+    from_tag: bytes
+    #: Top Via branch and CSeq number of the first INVITE of the chain (section 17.1.3).
+    branch: bytes
+    cseq: int
+    transport: str
+    source: Endpoint
+    destination: Endpoint
+    interface: str
+    #: Packet numbers of the first and the last message, from 1.
+    packet: int
+    last_packet: int
+    #: The first INVITE of the chain; None when it was not captured.
+    invite: Message | None
+    started_at: float
+    #: Time of the last message of any kind.
+    last_at: float
+
+    # --- the chain of legs ----------------------------------------------------------------
+    #: The leg that counts now: its branch, CSeq number, and when its INVITE was sent each time.
+    leg_branch: bytes
+    leg_cseq: int
+    transmissions: list[float]
+    #: (IPv4 identification, UDP length and checksum) of the last transmissions, for ICMP.
+    ip_ids: list[tuple[int, int]]
+    legs: int
+    retransmissions: int
+    #: Messages seen twice on this host.
+    copies: int
+    #: A 401 or 407 was retried; an INVITE carried credentials.
+    challenged: bool
+    credentials: bool
+
+    # --- responses --------------------------------------------------------------------------
+    first_response_at: float | None
+    #: First 100; first 180; first 180 or 183; first 18x with a session description.
+    trying_at: float | None
+    first_180_at: float | None
+    first_18x_at: float | None
+    early_media_at: float | None
+    last_provisional_at: float | None
+    #: The first 18x message (who rings, which names it carries), and the last provisional.
+    ringing: Message | None
+    provisional: Message | None
+    provisional_reasons: list[Reason]
+    #: To tags of early dialogs and answers.
+    forks: set[bytes]
+    final: Message | None
+    final_status: int
+    final_at: float | None
+    final_count: int
+    final_reasons: list[Reason]
+    #: ACK to a final of 300 and more.
+    acked: bool
+
+    # --- CANCEL -----------------------------------------------------------------------------
+    cancel: Message | None
+    cancel_at: float | None
+    cancel_last_at: float | None
+    cancel_count: int
+    #: First response to the CANCEL, of any status.
+    cancel_answered_at: float | None
+    cancel_reasons: list[Reason]
+
+    # --- answer and dialog ------------------------------------------------------------------
+    answer: Message | None
+    answer_tag: bytes
+    answered_at: float | None
+    answer_count: int
+    answer_last_at: float | None
+    #: ACK to the 2xx; first in-dialog request of the caller after it other than ACK.
+    ack_at: float | None
+    caller_request_at: float | None
+    reinvite_at: float | None
+    bye_at: float | None
+    bye_by: Side | None
+    bye_ok_at: float | None
+    bye_reasons: list[Reason]
+    early_bye_at: float | None
+    #: An accepted REFER, and who sent it.
+    refer_at: float | None
+    refer_by: Side | None
+    #: The attempt whose Replaces header names this dialog.
+    replaced_by: Attempt | None
+
+    # --- the network ------------------------------------------------------------------------
+    icmp_at: float | None
+    icmp_code: int
+    #: Packets were dropped by the capture while this attempt was open.
+    losses: bool
+    #: Only the requests of this flow are in view.
+    one_way: bool
+
+    # --- the call -----------------------------------------------------------------------------
+    #: Seen from the monitored host: `caller` was received by it, `agent` was sent by it.
+    role: Role
+    peer: str
+    parent: Attempt | None
+    children: list[Attempt]
+    call: Call | None
+    #: Callers that may have caused this agent's leg, best first, until the pairing is settled.
+    candidates: list[Attempt]
+    #: How the pairing was made: facts for the evidence.
+    correlation: list[str]
+    #: How many callers fitted equally; 0 when the pairing is clear or there is none.
+    ambiguous: int
+    #: An agent's leg of a call whose caller's leg is out of view.
+    hidden_parent: bool
+
+    # --- life -----------------------------------------------------------------------------------
+    #: When the tracker looks at it next, and the wheel's slot where it waits.
+    deadline: float
+    due: float
+    #: When no message could change the outcome any more, and whether it was said.
+    terminal_at: float | None
+    settled: bool
+    dialog_over: bool
+    ended_at: float | None
+    closed_by: ClosedBy | None
+    #: How an answered call ended, section 9.
+    end: str | None
+    device: str | None
+    verdict: Verdict | None
+
+    def __init__(
+        self, serial: int, packet: Packet, message: Message, invite: Message | None
+    ) -> None:
+        now = packet.time
+        self.serial = serial
+        self.call_id = message.call_id
+        self.from_tag = message.from_tag
+        self.branch = self.leg_branch = message.branch
+        self.cseq = self.leg_cseq = message.cseq
+        self.transport = packet.transport
+        self.source = packet.source
+        self.destination = packet.destination
+        self.interface = packet.interface
+        self.packet = self.last_packet = packet.number
+        self.invite = invite
+        self.started_at = self.last_at = now
+        self.transmissions = [now]
+        self.ip_ids = [(packet.ip_id, packet.udp_check)]
+        self.legs = 1
+        self.retransmissions = self.copies = 0
+        self.challenged = self.credentials = False
+        self.first_response_at = self.trying_at = self.first_180_at = self.first_18x_at = None
+        self.early_media_at = self.last_provisional_at = None
+        self.ringing = self.provisional = self.final = self.cancel = self.answer = None
+        self.provisional_reasons = []
+        self.forks = set()
+        self.final_status = self.final_count = 0
+        self.final_at = None
+        self.final_reasons = []
+        self.acked = False
+        self.cancel_at = self.cancel_last_at = self.cancel_answered_at = None
+        self.cancel_count = 0
+        self.cancel_reasons = []
+        self.answer_tag = b""
+        self.answered_at = self.answer_last_at = self.ack_at = None
+        self.answer_count = 0
+        self.caller_request_at = self.reinvite_at = self.bye_at = self.bye_ok_at = None
+        self.bye_by = self.refer_by = None
+        self.bye_reasons = []
+        self.early_bye_at = self.refer_at = None
+        self.replaced_by = None
+        self.icmp_at = None
+        self.icmp_code = 0
+        self.losses = self.one_way = False
+        self.role = "unknown"
+        self.peer = "other"
+        self.parent = self.call = None
+        self.children = []
+        self.candidates = []
+        self.correlation = []
+        self.ambiguous = 0
+        self.hidden_parent = False
+        self.deadline = self.due = 0.0
+        self.terminal_at = self.ended_at = None
+        self.settled = self.dialog_over = False
+        self.closed_by = self.end = self.device = None
+        self.verdict = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.serial} {self.call_id.decode('utf-8', 'replace')}>"
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether the INVITE itself was not captured."""
+        return self.invite is None
+
+    @property
+    def rang_until(self) -> float | None:
+        """When ringing or waiting ended: the answer, the CANCEL, or the final response."""
+        if self.answered_at is not None and self.cancel_at is None:
+            return self.answered_at
+        if self.cancel_at is not None:
+            return self.cancel_at
+        return self.final_at
+
+    @property
+    def ring_duration(self) -> float | None:
+        """Seconds from the first 180 or 183 to the final response or the CANCEL."""
+        end = self.rang_until
+        if self.first_18x_at is None or end is None:
+            return None
+        return max(0.0, end - self.first_18x_at)
+
+    @property
+    def post_dial_delay(self) -> float | None:
+        """Seconds from the first INVITE of the chain to the first 18x or 2xx."""
+        at = self.first_18x_at if self.first_18x_at is not None else self.answered_at
+        return None if at is None else max(0.0, at - self.started_at)
+
+    @property
+    def setup_duration(self) -> float | None:
+        """Seconds from the first INVITE of the chain to the 2xx (RFC 6076 4.3: SRD of a success)."""
+        return None if self.answered_at is None else max(0.0, self.answered_at - self.started_at)
+
+    @property
+    def talk_duration(self) -> float | None:
+        """Seconds from the 2xx to the BYE; None while it lasts."""
+        if self.answered_at is None or self.bye_at is None:
+            return None
+        return max(0.0, self.bye_at - self.answered_at)
+
+
+class Call:
+    """Everything one caller experienced: the caller's attempt and those it gave rise to."""
+
+    __slots__ = (
+        "attempts",
+        "callback_requested",
+        "ended",
+        "outcome_hint",
+        "returned_at",
+        "root",
+        "serial",
+        "verdict",
+    )
+
+    def __init__(self, serial: int, root: Attempt) -> None:
+        self.serial = serial
+        #: The caller's attempt; the first agent's leg when the caller's is out of view.
+        self.root = root
+        #: In order of their first INVITE; the root first.
+        self.attempts = [root]
+        self.ended = False
+        self.verdict: Verdict | None = None
+        self.callback_requested = False
+        self.returned_at: float | None = None
+        self.outcome_hint: str | None = None
+
+
+class AttemptEnded(NamedTuple):
+    """No message can change the outcome of this attempt any more. Said once per attempt."""
+
+    attempt: Attempt
+    time: float
+
+
+class DialogEnded(NamedTuple):
+    """The conversation of an answered attempt is over, or the watching of it."""
+
+    attempt: Attempt
+    time: float
+
+
+class CallEnded(NamedTuple):
+    """All attempts of a call are settled and its conversation is over."""
+
+    call: Call
+    time: float
+
+
+Event: TypeAlias = AttemptEnded | DialogEnded | CallEnded
