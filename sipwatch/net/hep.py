@@ -34,7 +34,8 @@ MAX_SIZE = 65_535
 #: Largest payload that a compressed chunk may grow to.
 _MAX_INFLATED = 262_144
 
-_TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP", 22: "TLS", 50: "TLS"}
+#: 22 (IDP) and 50 (ESP) are what Kamailio and OpenSIPS put for TLS and WebSocket.
+_TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP", 22: "TLS", 50: "WS"}
 _PROTOCOL_NUMBERS = {"UDP": 17, "TCP": 6, "SCTP": 132, "TLS": 22, "WS": 6, "WSS": 22}
 
 _FAMILY_V4 = 2
