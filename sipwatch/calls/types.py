@@ -15,6 +15,7 @@ from sipwatch.sip.reason import Reason
 Endpoint: TypeAlias = tuple[bytes, int]
 Side: TypeAlias = Literal["caller", "callee"]
 Role: TypeAlias = Literal["caller", "agent", "unknown"]
+Direction: TypeAlias = Literal["inbound", "outbound", "internal", "unknown"]
 ClosedBy: TypeAlias = Literal["packet", "timer", "eviction", "shutdown", "end_of_capture"]
 
 #: RFC 3261 17.1.1.1; the other timers follow from it.
@@ -61,6 +62,42 @@ class Packet(Protocol):
     @property
     def udp_check(self) -> int:
         """UDP length << 16 | checksum, -1 without one."""
+
+
+class Report(Protocol):
+    """An ICMP unreachable: what the tracker reads of it."""
+
+    @property
+    def time(self) -> float:
+        """Epoch seconds."""
+
+    @property
+    def source(self) -> Endpoint:
+        """Who sent the datagram that could not be delivered."""
+
+    @property
+    def destination(self) -> Endpoint:
+        """Where it was sent."""
+
+    @property
+    def payload(self) -> bytes:
+        """As much of it as is quoted."""
+
+    @property
+    def number(self) -> int:
+        """Packet number, from 1."""
+
+    @property
+    def ip_id(self) -> int:
+        """Quoted IPv4 identification, -1 without one."""
+
+    @property
+    def udp_check(self) -> int:
+        """Quoted UDP length << 16 | checksum, -1 without one."""
+
+    @property
+    def code(self) -> int:
+        """ICMP code."""
 
 
 class Verdict(NamedTuple):
@@ -116,6 +153,7 @@ class Attempt:
         "destination",
         "device",
         "dialog_over",
+        "direction",
         "due",
         "early_bye_at",
         "early_media_at",
@@ -126,8 +164,8 @@ class Attempt:
         "final_count",
         "final_reasons",
         "final_status",
-        "first_180_at",
         "first_18x_at",
+        "first_180_at",
         "first_response_at",
         "forks",
         "from_tag",
@@ -158,9 +196,11 @@ class Attempt:
         "ringing",
         "role",
         "serial",
+        "session_expires",
         "settled",
         "source",
         "started_at",
+        "suitors",
         "terminal_at",
         "transmissions",
         "transport",
@@ -253,6 +293,8 @@ class Attempt:
     #: An accepted REFER, and who sent it.
     refer_at: float | None
     refer_by: Side | None
+    #: Session-Expires of the 2xx in seconds (RFC 4028); None without one.
+    session_expires: int | None
     #: The attempt whose Replaces header names this dialog.
     replaced_by: Attempt | None
 
@@ -267,12 +309,15 @@ class Attempt:
     # --- the call -----------------------------------------------------------------------------
     #: Seen from the monitored host: `caller` was received by it, `agent` was sent by it.
     role: Role
+    direction: Direction
     peer: str
     parent: Attempt | None
     children: list[Attempt]
     call: Call | None
     #: Callers that may have caused this agent's leg, best first, until the pairing is settled.
     candidates: list[Attempt]
+    #: Agents' legs that have this caller among their candidates.
+    suitors: list[Attempt]
     #: How the pairing was made: facts for the evidence.
     correlation: list[str]
     #: How many callers fitted equally; 0 when the pairing is clear or there is none.
@@ -336,18 +381,20 @@ class Attempt:
         self.bye_reasons = []
         self.early_bye_at = self.refer_at = None
         self.replaced_by = None
+        self.session_expires = None
         self.icmp_at = None
         self.icmp_code = 0
         self.losses = self.one_way = False
-        self.role = "unknown"
+        self.role = self.direction = "unknown"
         self.peer = "other"
         self.parent = self.call = None
         self.children = []
         self.candidates = []
+        self.suitors = []
         self.correlation = []
         self.ambiguous = 0
         self.hidden_parent = False
-        self.deadline = self.due = 0.0
+        self.deadline = self.due = float("inf")
         self.terminal_at = self.ended_at = None
         self.settled = self.dialog_over = False
         self.closed_by = self.end = self.device = None
@@ -386,7 +433,7 @@ class Attempt:
 
     @property
     def setup_duration(self) -> float | None:
-        """Seconds from the first INVITE of the chain to the 2xx (RFC 6076 4.3: SRD of a success)."""
+        """Seconds from the first INVITE of the chain to the 2xx (RFC 6076 4.3)."""
         return None if self.answered_at is None else max(0.0, self.answered_at - self.started_at)
 
     @property

@@ -1,0 +1,770 @@
+"""Ties agents' legs to the caller's leg that caused them (outcomes.md section 6).
+
+Proxies keep the Call-ID and some systems hand a header through; a plain B2BUA shares nothing, so
+time and identity speak together. Candidates are noted when the leg begins, from indexes, and
+judged again when it has ended: what ends together belongs together, and a leg that outlives its
+caller by a second was never his. Only then does a record become final.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+
+from sipwatch.calls.identity import display_of, keys_of, target_of
+from sipwatch.calls.settings import Places, TrackerSettings
+from sipwatch.calls.types import Attempt, Call, CallEnded, Direction, Event
+from sipwatch.calls.wheel import Wheel
+from sipwatch.sip.message import Message
+
+#: A PBX begins an agent's leg this soon after what caused it.
+PROMPT_SECONDS = 0.1
+#: Ends that a B2BUA hands from one leg to the other come within this time (FreeSWITCH polls
+#: every 20 ms and was seen to need 70).
+TOGETHER_SECONDS = 0.15
+#: A 180 is handed on in this time.
+RINGING_TOGETHER_SECONDS = 0.06
+#: Clocks of two capture points may show an effect this long before its cause.
+SKEW_SECONDS = 0.005
+#: A living agent's leg ends within this time after its caller's, or it is not his.
+OUTLIVES_SECONDS = 1.0
+#: Legs of one hidden caller begin together.
+SIBLINGS_SECONDS = 0.05
+#: A pick-up is answered from this long before to TOGETHER after the ringing leg is cancelled.
+PICKUP_SECONDS = 1.0
+
+#: Two candidates whose scores differ by less fit equally.
+MARGIN = 0.3
+#: Least score of a pairing: time alone without a contradiction, or the same identity.
+ENOUGH = 1.9
+
+_MOST_CANDIDATES = 32
+_MOST_MEMBERS = 500
+_MOST_PLACES = 4096
+_FAR = 1e18
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """The callers' legs that one PBX received, by everything an agent's leg may share with them."""
+
+    live: OrderedDict[int, Attempt] = field(default_factory=OrderedDict)
+    by_identity: dict[str, OrderedDict[int, Attempt]] = field(default_factory=dict)
+    by_value: dict[bytes, Attempt] = field(default_factory=dict)
+    #: What may cause an agent's leg: INVITEs, answers, ends of other legs, transfers.
+    triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
+    #: Ends and answers of callers' legs, to find what an agent's leg ended with.
+    marks: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
+    #: Agents' legs without a caller in view.
+    orphans: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
+
+
+class Correlator:
+    """Attempts of one host in, calls out. Driven by the tracker, which owns the timers."""
+
+    def __init__(self, settings: TrackerSettings, wheel: Wheel, events: list[Event]) -> None:
+        self.settings = settings
+        self.counts: Counter[str] = Counter()
+        #: Whether agents' legs are seen on this host (rule 3b): None until something shows it.
+        self.sees_agents = False
+        self.rang_without = False
+        self.places = Places(settings)
+        self._rules = settings.correlation_rules
+        self._wheel = wheel
+        self._events = events
+        self._arrivals: OrderedDict[bytes, Arrivals] = OrderedDict()
+        self._pbx: set[bytes] = set()
+        self._keys: dict[int, tuple[bytes, frozenset[str], str, list[bytes]]] = {}
+        self._calls = 0
+        self._open_calls = 0
+
+    def entries(self) -> dict[str, int]:
+        """How much is held, by kind."""
+        return {
+            "calls": self._open_calls,
+            "callers": sum(len(arrivals.live) for arrivals in self._arrivals.values()),
+        }
+
+    # --- beginnings ---------------------------------------------------------------------------
+
+    def begin(self, attempt: Attempt, known: list[Attempt] | None, target: Attempt | None) -> None:
+        """A new attempt: which side of the host it is on, and whose call it belongs to.
+
+        `known` are the attempts that share its Call-ID, itself included as the last; `target` is
+        the attempt whose dialog its Replaces header names.
+        """
+        source, destination = attempt.source[0], attempt.destination[0]
+        invite = attempt.invite
+        assert invite is not None
+        to_pbx, from_pbx = self._sides(attempt, invite)
+        if from_pbx:
+            attempt.role = "agent"
+            self.sees_agents = True
+            attempt.peer = self.places.peer(destination)
+        else:
+            attempt.role = "caller" if to_pbx else "unknown"
+            attempt.peer = self.places.peer(source)
+        attempt.direction = self._direction(attempt)
+        placed = False
+        if known is not None and len(known) > 1 and "call_id" in self._rules:
+            placed = self._same_call_id(attempt, known[:-1])
+        if target is not None and not placed and "replaces" in self._rules:
+            placed = self._replaces(attempt, target)
+        if not placed and (from_pbx or not self.settings.local_addresses):
+            placed = self._caused(attempt, invite, self._place(source))
+        if attempt.call is None:
+            self._new_call(attempt)
+        if not from_pbx or to_pbx:
+            self._arrive(attempt, invite, self._place(destination))
+
+    def adopt(self, attempt: Attempt) -> None:
+        """An attempt without its INVITE: nothing is known that could tie it to another."""
+        local = self.settings.local_addresses
+        if attempt.source[0] in local:
+            attempt.role = "agent"
+        elif attempt.destination[0] in local:
+            attempt.role = "caller"
+        attempt.direction = self._direction(attempt)
+        self._new_call(attempt)
+
+    def _sides(self, attempt: Attempt, invite: Message) -> tuple[bool, bool]:
+        source, destination = attempt.source[0], attempt.destination[0]
+        local = self.settings.local_addresses
+        if local:
+            return destination in local, source in local
+        if source not in self._pbx and self.settings.is_pbx(invite.header("user-agent") or b""):
+            self._learn(source)
+        return destination in self._pbx, source in self._pbx
+
+    def _learn(self, address: bytes) -> None:
+        if len(self._pbx) < _MOST_PLACES:
+            self._pbx.add(address)
+
+    def _direction(self, attempt: Attempt) -> Direction:
+        inside = self.places.inside
+        source, destination = attempt.source[0], attempt.destination[0]
+        if self.settings.local_networks:
+            if inside(source):
+                return "internal" if inside(destination) else "outbound"
+            return "inbound" if inside(destination) else "unknown"
+        if attempt.role == "unknown":
+            return "unknown"
+        return "inbound" if attempt.role == "caller" else "outbound"
+
+    def _place(self, address: bytes) -> Arrivals:
+        # The addresses of the monitored host are one PBX.
+        key = b"local" if address in self.settings.local_addresses else address
+        arrivals = self._arrivals.get(key)
+        if arrivals is None:
+            if len(self._arrivals) >= _MOST_PLACES:
+                self._arrivals.popitem(last=False)
+            arrivals = self._arrivals[key] = Arrivals()
+        return arrivals
+
+    def _arrive(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> None:
+        keys = keys_of(invite) if "identity" in self._rules else frozenset()
+        display = "" if keys else display_of(invite)
+        values = self._values(invite, caller=True)
+        self._keys[attempt.serial] = (attempt.destination[0], keys, display, values)
+        arrivals.live[attempt.serial] = attempt
+        for key in keys or ((display,) if display else ()):
+            arrivals.by_identity.setdefault(key, OrderedDict())[attempt.serial] = attempt
+        for value in values:
+            arrivals.by_value[value] = attempt
+        arrivals.triggers.append((attempt.started_at, attempt))
+
+    def _depart(self, attempt: Attempt) -> None:
+        known = self._keys.pop(attempt.serial, None)
+        if known is None:
+            return
+        address, keys, display, values = known
+        arrivals = self._place(address)
+        arrivals.live.pop(attempt.serial, None)
+        for key in keys or ((display,) if display else ()):
+            same = arrivals.by_identity.get(key)
+            if same is not None:
+                same.pop(attempt.serial, None)
+                if not same:
+                    del arrivals.by_identity[key]
+        for value in values:
+            if arrivals.by_value.get(value) is attempt:
+                del arrivals.by_value[value]
+
+    def _values(self, invite: Message, caller: bool) -> list[bytes]:
+        """Values that are equal on both sides when a B2BUA hands them through."""
+        values: list[bytes] = []
+        index = invite.index
+        if "headers" in self._rules:
+            if caller:
+                values.append(invite.call_id)
+            for name in self.settings.correlation_headers:
+                values.extend(index.get(name.lower().encode(), ()))
+        if "session_id" in self._rules:
+            for value in index.get(b"session-id", ()):
+                local, _, rest = value.partition(b";")
+                values.append(b"session:" + local.strip())
+                remote = rest.partition(b"remote=")[2].partition(b";")[0].strip()
+                if remote.strip(b"0"):
+                    values.append(b"session:" + remote)
+        if "sdp_origin" in self._rules:
+            start = invite.raw.find(b"\no=", invite.head_end)
+            if start >= 0:
+                end = invite.raw.find(b"\n", start + 1)
+                values.append(invite.raw[start + 1 : end if end > 0 else None].strip())
+        return values
+
+    # --- pairing ------------------------------------------------------------------------------
+
+    def _same_call_id(self, attempt: Attempt, known: list[Attempt]) -> bool:
+        for other in reversed(known):
+            if other.destination[0] == attempt.source[0] and not _over(other):
+                self._pair(attempt, other, ["same Call-ID as the caller's leg"])
+                return True
+        for other in known:
+            if other.from_tag == attempt.from_tag and other.call is not None:
+                if other.source[0] == attempt.source[0]:
+                    attempt.correlation.append("same Call-ID as its sibling")
+                    attempt.hidden_parent = other.hidden_parent = other.parent is None
+                    self._join(attempt, other.parent, other.call)
+                else:
+                    # The other hop was captured later, or its first INVITE was lost.
+                    attempt.correlation.append("same Call-ID on another hop")
+                    self._join(attempt, None, other.call)
+                return True
+        return False
+
+    def _replaces(self, attempt: Attempt, target: Attempt) -> bool:
+        if target.call is None:
+            return False
+        target.replaced_by = attempt
+        attempt.correlation.append("Replaces names a dialog of this call")
+        self._join(attempt, target.parent if attempt.role == "agent" else None, target.call)
+        return True
+
+    def _caused(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> bool:
+        """Look for the caller's leg that made the PBX send this one."""
+        values = self._values(invite, caller=False)
+        for value in values:
+            other = arrivals.by_value.get(value)
+            if other is not None and other is not attempt and not _over(other):
+                what = "same SDP origin" if value.startswith(b"o=") else "same header value"
+                self._pair(attempt, other, [f"{what} as the caller's leg"])
+                return True
+        now = attempt.started_at
+        keys = keys_of(invite)
+        display = "" if keys else display_of(invite)
+        self._keys[-attempt.serial] = (attempt.source[0], keys, display, [])
+        found: dict[int, Attempt] = {}
+        if "time" in self._rules:
+            for at, other in reversed(arrivals.triggers):
+                if at < now - PROMPT_SECONDS:
+                    break
+                if other is not attempt and not _over(other):
+                    found.setdefault(other.serial, other)
+        if "identity" in self._rules:
+            for key in keys or ((display,) if display else ()):
+                same = arrivals.by_identity.get(key)
+                if same:
+                    for serial in list(reversed(same))[:_MOST_CANDIDATES]:
+                        if serial != attempt.serial:
+                            found.setdefault(serial, same[serial])
+        if not found and attempt.role == "agent" and len(arrivals.live) == 1:
+            (only,) = arrivals.live.values()
+            if only is not attempt and not _talking(only, now):
+                found[only.serial] = only
+        candidates = list(found.values())[:_MOST_CANDIDATES]
+        for other in candidates:
+            other.suitors.append(attempt)
+        attempt.candidates = candidates
+        best = self._best(attempt, final=False)
+        if best is not None:
+            self._pair(attempt, best, [])
+            if not self.settings.local_addresses:
+                self._learned(attempt, best)
+            return True
+        if attempt.role == "agent":
+            self._orphan(attempt, arrivals, keys, display)
+        return False
+
+    def _learned(self, attempt: Attempt, caller: Attempt) -> None:
+        """Without configured addresses, an address that hands calls on is the PBX."""
+        self._learn(attempt.source[0])
+        attempt.role = "agent"
+        self.sees_agents = True
+        attempt.direction = self._direction(attempt)
+        if caller.role == "unknown":
+            caller.role = "caller"
+            caller.direction = self._direction(caller)
+
+    def _orphan(
+        self, attempt: Attempt, arrivals: Arrivals, keys: frozenset[str], display: str
+    ) -> None:
+        """No caller in view: legs begun together for the same caller are one call."""
+        attempt.hidden_parent = True
+        if "siblings" in self._rules:
+            for other in reversed(arrivals.orphans):
+                if attempt.started_at - other.started_at > SIBLINGS_SECONDS:
+                    break
+                known = self._keys.get(-other.serial)
+                same = known is not None and known[1] == keys and known[2] == display
+                if same and other.call is not None and not _same_target(attempt, other):
+                    delay = attempt.started_at - other.started_at
+                    attempt.correlation.append(
+                        f"begun {delay * 1000:.0f} ms after a leg for the same caller"
+                    )
+                    self._join(attempt, None, other.call)
+                    break
+        arrivals.orphans.append(attempt)
+
+    def _best(self, attempt: Attempt, final: bool) -> Attempt | None:
+        """The caller that fits; None when none does, or when several fit equally."""
+        attempt.ambiguous = 0
+        scored = sorted(
+            ((self._score(attempt, other, final), other) for other in attempt.candidates),
+            key=lambda pair: (-pair[0], -pair[1].serial),
+        )
+        scored = [pair for pair in scored if pair[0] >= ENOUGH]
+        if not scored:
+            return None
+        top = scored[0][0]
+        equal = [other for score, other in scored if top - score < MARGIN]
+        if len(equal) > 1:
+            attempt.ambiguous = len(equal)
+            return None
+        return scored[0][1]
+
+    def _score(self, attempt: Attempt, caller: Attempt, final: bool) -> float:
+        """How well this caller explains this leg; see the constants beside each line."""
+        score = _prompt_score(attempt, caller) if "time" in self._rules else 0.0
+        known = self._keys.get(caller.serial) or self._departed(caller)
+        mine = self._keys.get(-attempt.serial)
+        if mine is not None and known is not None and "identity" in self._rules:
+            if mine[1] and known[1]:
+                score += 4.0 if mine[1] & known[1] else -1.0
+            elif mine[2] and mine[2] == known[2]:
+                score += 2.0
+            elif not mine[1] and known[1] and caller.invite is not None:
+                score -= 0.5
+        if _talking(caller, attempt.started_at):
+            score -= 2.5
+        elif _ringing_elsewhere(caller, attempt):
+            score -= 0.5
+        if final and "ends" in self._rules:
+            score += _together(attempt, caller)
+        if "party_id" in self._rules and _named(caller, attempt):
+            score += 2.0
+        return score
+
+    def _departed(self, caller: Attempt) -> tuple[bytes, frozenset[str], str, list[bytes]] | None:
+        invite = caller.invite
+        if invite is None:
+            return None
+        keys = keys_of(invite)
+        return (caller.destination[0], keys, "" if keys else display_of(invite), [])
+
+    def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
+        attempt.correlation = why
+        call = caller.call
+        if call is None:
+            call = self._new_call(caller)
+        self._join(attempt, caller, call)
+        if attempt.role != "agent" and not self.settings.local_addresses:
+            self._learned(attempt, caller)
+
+    def _join(self, attempt: Attempt, parent: Attempt | None, call: Call) -> None:
+        self._leave(attempt)
+        attempt.parent = parent
+        if parent is not None:
+            parent.children.append(attempt)
+            attempt.hidden_parent = False
+        attempt.call = call
+        if len(call.attempts) >= _MOST_MEMBERS:
+            self._thin(call)
+        call.attempts.append(attempt)
+
+    def _thin(self, call: Call) -> None:
+        """A call of hundreds of legs keeps the latest: a queue may hold a caller for hours."""
+        for other in call.attempts[1:]:
+            if other.settled and other.dialog_over:
+                call.attempts.remove(other)
+                if other.parent is not None and other in other.parent.children:
+                    other.parent.children.remove(other)
+                self.counts["thinned"] += 1
+                return
+
+    def _leave(self, attempt: Attempt) -> None:
+        if attempt.parent is not None:
+            if attempt in attempt.parent.children:
+                attempt.parent.children.remove(attempt)
+            attempt.parent = None
+        call = attempt.call
+        if call is not None:
+            call.attempts.remove(attempt)
+            if not call.attempts:
+                self._open_calls -= 1
+            elif call.root is attempt:
+                call.root = call.attempts[0]
+            attempt.call = None
+
+    def _new_call(self, attempt: Attempt) -> Call:
+        self._calls += 1
+        self._open_calls += 1
+        call = attempt.call = Call(self._calls, attempt)
+        return call
+
+    # --- what happens to a leg ------------------------------------------------------------------
+
+    def retried(self, attempt: Attempt, now: float) -> None:
+        """The caller sent his INVITE again with credentials: from now on it may cause legs."""
+        self._trigger(attempt, now)
+
+    def answered(self, attempt: Attempt, now: float) -> None:
+        """A 2xx: of a caller's leg it may begin a queue, of an agent's leg it ends the search."""
+        if attempt.serial in self._keys:
+            arrivals = self._place(attempt.destination[0])
+            arrivals.triggers.append((now, attempt))
+            arrivals.marks.append((now, attempt))
+            if attempt.role == "caller" and not attempt.children:
+                self.rang_without = True
+        if attempt.parent is not None:
+            self._trigger(attempt.parent, now)
+
+    def referred(self, attempt: Attempt, now: float) -> None:
+        """An accepted REFER: the next leg may be the transfer's."""
+        self._trigger(attempt, now)
+        if attempt.parent is not None:
+            self._trigger(attempt.parent, now)
+        for child in attempt.children:
+            self._trigger(child, now)
+
+    def ended(self, attempt: Attempt, now: float) -> None:
+        """A CANCEL, a final of 300 and more, or a BYE."""
+        if attempt.serial in self._keys:
+            self._place(attempt.destination[0]).marks.append((now, attempt))
+            if attempt.first_18x_at is not None and not attempt.children:
+                self.rang_without |= attempt.role == "caller"
+        if attempt.parent is not None:
+            self._trigger(attempt.parent, now)
+
+    def _trigger(self, attempt: Attempt, now: float) -> None:
+        if attempt.serial in self._keys:
+            self._place(attempt.destination[0]).triggers.append((now, attempt))
+
+    def wait_until(self, attempt: Attempt, now: float) -> float | None:
+        """When to look again, or None when no open leg can change the outcome any more."""
+        if attempt.candidates:
+            self.resolve(attempt)
+        if "pickup" in self._rules:
+            self._picked_up(attempt)
+        for suitor in list(attempt.suitors):
+            self.resolve(suitor)
+        if attempt.answered_at is not None or attempt.cancel_at is not None:
+            return None
+        if attempt.final_at is None and not attempt.incomplete:
+            return None
+        waiting = False
+        for child in list(attempt.children):
+            if child.settled:
+                continue
+            if child.terminal_at is not None:
+                waiting = True
+            elif child.first_response_at is None and child.retransmissions:
+                # Its call is over and it never answered: rule 14 needs no more of it.
+                child.terminal_at = now
+                child.closed_by = "timer"
+                self._wheel.set(child, now)
+                waiting = True
+            elif _end_of(child) is None and child.first_response_at is not None:
+                child.correlation.append("refuted: it outlived its caller")
+                child.candidates = [c for c in child.candidates if c is not attempt]
+                self._release_child(child)
+            else:
+                waiting = True
+        return now + 60.0 if waiting else None
+
+    def _release_child(self, child: Attempt) -> None:
+        best = self._best(child, final=True)
+        if best is not None:
+            self._pair(child, best, [])
+        else:
+            self._leave(child)
+            self._new_call(child)
+
+    def resolve(self, attempt: Attempt) -> None:
+        """Judge the pairing with all that is known by now, for good."""
+        if not attempt.candidates and attempt.parent is None and attempt.role == "agent":
+            attempt.candidates = self._ended_with(attempt)
+        if not attempt.candidates:
+            return
+        best = self._best(attempt, final=True)
+        why = []
+        if best is not None:
+            why = _evidence(attempt, best, self._shared_identity(attempt, best))
+        if best is not attempt.parent:
+            if best is not None:
+                self._pair(attempt, best, why)
+            else:
+                self._leave(attempt)
+                self._new_call(attempt)
+        if best is not None:
+            attempt.correlation = why
+        elif attempt.ambiguous:
+            attempt.correlation = [f"ambiguous: {attempt.ambiguous} callers fit"]
+            self.counts["ambiguous"] += 1
+        for other in attempt.candidates:
+            if attempt in other.suitors:
+                other.suitors.remove(attempt)
+        attempt.candidates = []
+
+    def _shared_identity(self, attempt: Attempt, caller: Attempt) -> bool:
+        mine = self._keys.get(-attempt.serial)
+        known = self._keys.get(caller.serial) or self._departed(caller)
+        return bool(mine and known and mine[1] & known[1])
+
+    def _ended_with(self, attempt: Attempt) -> list[Attempt]:
+        """Callers whose leg was answered or ended together with this one."""
+        if "ends" not in self._rules:
+            return []
+        times = [t for t in (attempt.answered_at, _end_of(attempt)) if t is not None]
+        if not times:
+            return []
+        found: dict[int, Attempt] = {}
+        earliest = min(times) - TOGETHER_SECONDS
+        for at, other in reversed(self._place(attempt.source[0]).marks):
+            if at < earliest:
+                break
+            if other.started_at <= attempt.started_at + SKEW_SECONDS and any(
+                abs(at - t) <= TOGETHER_SECONDS for t in times
+            ):
+                found[other.serial] = other
+        return list(found.values())[:_MOST_CANDIDATES]
+
+    def _picked_up(self, attempt: Attempt) -> None:
+        """A neighbour answered by feature code while this leg rang (outcomes.md 6)."""
+        parent = attempt.parent
+        at = attempt.cancel_at
+        if parent is None or at is None or parent.answered_at is None or attempt.replaced_by:
+            return
+        if not any(r.cause in (200, 26) for r in attempt.cancel_reasons):
+            return
+        if abs(parent.answered_at - at) > PICKUP_SECONDS:
+            return
+        if any(_answered_within(child, at) for child in parent.children):
+            return
+        found = [
+            other
+            for when, other in self._place(attempt.source[0]).marks
+            if other is not parent
+            and other.answered_at == when
+            and at - PICKUP_SECONDS <= when <= at + TOGETHER_SECONDS
+            and not other.children
+            and other.started_at > attempt.started_at
+        ]
+        if len(found) == 1:
+            pickup = found[0]
+            attempt.replaced_by = pickup
+            if pickup.call is not parent.call and parent.call is not None:
+                pickup.correlation.append("answered in the moment when the ringing leg was taken")
+                self._join(pickup, None, parent.call)
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    def settled(self, attempt: Attempt, now: float) -> None:
+        """Its verdict stands: its caller may be waiting for it."""
+        self._keys.pop(-attempt.serial, None)
+        parent = attempt.parent
+        if parent is not None and parent.terminal_at is not None and not parent.settled:
+            self._wheel.set(parent, max(now, parent.terminal_at))
+        if attempt.dialog_over:
+            self.over(attempt, now)
+
+    def over(self, attempt: Attempt, now: float) -> None:
+        """Neither transaction nor dialog is left of this attempt."""
+        for suitor in list(attempt.suitors):
+            self.resolve(suitor)
+        self._depart(attempt)
+        if attempt.call is not None:
+            self._maybe_end(attempt.call, now)
+
+    def release(self, attempt: Attempt) -> None:
+        """Evicted: nobody waits for it, and it waits for nobody."""
+        for other in attempt.candidates:
+            if attempt in other.suitors:
+                other.suitors.remove(attempt)
+        attempt.candidates = []
+        attempt.suitors.clear()
+
+    def _maybe_end(self, call: Call, now: float) -> None:
+        root = call.root
+        if call.ended or not root.dialog_over:
+            return
+        left = root.cancel_at is not None or root.answered_at is not None
+        for attempt in call.attempts:
+            if attempt.dialog_over:
+                continue
+            if left and not attempt.settled and _lifeless(attempt):
+                continue
+            return
+        call.ended = True
+        self._open_calls -= 1
+        self._events.append(CallEnded(call, now))
+
+    def finish(self, now: float) -> None:
+        """The capture ends: judge every pairing with what there is."""
+        for arrivals in self._arrivals.values():
+            for attempt in list(arrivals.live.values()):
+                for suitor in list(attempt.suitors):
+                    self.resolve(suitor)
+
+    def close(self, now: float) -> None:
+        """After `finish`, when all attempts are over."""
+        self._arrivals.clear()
+        self._keys.clear()
+
+
+# --- facts about pairs of legs ------------------------------------------------------------------
+
+
+def _end_of(attempt: Attempt) -> float | None:
+    """When this leg was ended by a CANCEL, a refusal or a BYE."""
+    times = [t for t in (attempt.cancel_at, attempt.final_at, attempt.bye_at) if t is not None]
+    return min(times) if times else None
+
+
+def _over(attempt: Attempt) -> bool:
+    return attempt.dialog_over or (_end_of(attempt) is not None and not _to_be_retried(attempt))
+
+
+def _to_be_retried(attempt: Attempt) -> bool:
+    return attempt.final_status in (401, 407) and not attempt.settled
+
+
+def _lifeless(attempt: Attempt) -> bool:
+    """Never answered anything, or did not answer its CANCEL: a dead device's leg."""
+    return attempt.first_response_at is None or (
+        attempt.cancel_at is not None and attempt.cancel_answered_at is None
+    )
+
+
+def _talking(caller: Attempt, now: float) -> bool:
+    """An agent has answered this caller, and nobody has asked for a transfer since."""
+    for child in caller.children:
+        if child.answered_at is None or child.answered_at > now:
+            continue
+        if child.bye_at is not None and child.bye_at <= now:
+            continue
+        refer = max(child.refer_at or 0.0, caller.refer_at or 0.0)
+        if refer < child.answered_at:
+            return True
+    return False
+
+
+def _ringing_elsewhere(caller: Attempt, attempt: Attempt) -> bool:
+    """Another leg of this caller began clearly earlier and has not ended: a weak contradiction."""
+    for child in caller.children:
+        if child is attempt or child.started_at > attempt.started_at - PROMPT_SECONDS:
+            continue
+        end = _end_of(child)
+        if end is None or end > attempt.started_at + PROMPT_SECONDS:
+            return True
+    return False
+
+
+def _prompt_score(attempt: Attempt, caller: Attempt) -> float:
+    """3 for at once down to 2 for 100 ms after a cause; less for the slower ways of a PBX."""
+    now = attempt.started_at
+    causes = [caller.started_at, caller.transmissions[0]]
+    for at in (caller.answered_at, caller.refer_at):
+        if at is not None:
+            causes.append(at)
+    for child in caller.children:
+        if child is not attempt:
+            for at in (_end_of(child), child.refer_at):
+                if at is not None:
+                    causes.append(at)
+    delays = [now - at for at in causes if at <= now + SKEW_SECONDS]
+    if not delays:
+        return -_FAR
+    delay = max(0.0, min(delays))
+    if delay <= PROMPT_SECONDS:
+        return 3.0 - delay / PROMPT_SECONDS
+    if delay <= 0.6:
+        return 1.0  # Asterisk's queue waits half a second after its answer
+    return 0.5 if delay <= 3.5 else 0.0  # FreeSWITCH's fifo and IVR
+
+
+def _together(attempt: Attempt, caller: Attempt) -> float:
+    """What simultaneous answers and ends say for, and outliving says against, this pair."""
+    score = 0.0
+    mine, his = _end_of(attempt), _end_of(caller)
+    if _follows(caller.first_18x_at, attempt.first_18x_at, RINGING_TOGETHER_SECONDS):
+        score += 1.5
+    if _follows(caller.answered_at, attempt.answered_at, TOGETHER_SECONDS):
+        score += 4.0
+    if attempt.answered_at is not None and attempt.cancel_at is None:
+        late = caller.answered_at is None or caller.answered_at > attempt.answered_at + 1.0
+        if late and attempt.parent is not None:
+            score -= 3.0
+    if his is not None and mine is not None and abs(mine - his) <= TOGETHER_SECONDS:
+        score += 4.0
+    elif his is not None and attempt.first_response_at is not None:
+        transferred = caller.refer_at is not None or attempt.refer_at is not None
+        outlived = mine is None or mine > his + OUTLIVES_SECONDS
+        if outlived and not transferred and not _lifeless(attempt):
+            score -= 6.0
+    return score
+
+
+def _follows(his: float | None, mine: float | None, seconds: float) -> bool:
+    """Whether the caller's leg got the same thing right after this one."""
+    return his is not None and mine is not None and -SKEW_SECONDS <= his - mine <= seconds
+
+
+def _named(caller: Attempt, attempt: Attempt) -> bool:
+    """FreeSWITCH names the agent to the caller in Remote-Party-ID or P-Asserted-Identity."""
+    if attempt.invite is None:
+        return False
+    target = target_of(attempt.invite).encode()
+    if not target:
+        return False
+    for message in (caller.answer, caller.provisional, caller.ringing):
+        if message is None:
+            continue
+        if message.raw.find(b"Party-ID", 0, message.head_end) < 0 and (
+            message.raw.find(b"P-Asserted", 0, message.head_end) < 0
+        ):
+            continue
+        for name in (b"remote-party-id", b"p-asserted-identity"):
+            for value in message.index.get(name, ()):
+                if b":" + target + b"@" in value:
+                    return True
+    return False
+
+
+def _answered_within(child: Attempt, at: float) -> bool:
+    return child.answered_at is not None and abs(child.answered_at - at) <= 1.0
+
+
+def _same_target(one: Attempt, other: Attempt) -> bool:
+    if one.invite is None or other.invite is None:
+        return False
+    return (
+        one.destination == other.destination and one.invite.request_uri == other.invite.request_uri
+    )
+
+
+def _evidence(attempt: Attempt, caller: Attempt, same_identity: bool) -> list[str]:
+    why = []
+    delay = attempt.started_at - caller.transmissions[0]
+    if 0 <= delay <= PROMPT_SECONDS:
+        why.append(f"INVITE {delay * 1000:.0f} ms after the caller's")
+    if same_identity:
+        why.append("same caller identity")
+    mine, his = _end_of(attempt), _end_of(caller)
+    if mine is not None and his is not None and abs(mine - his) <= TOGETHER_SECONDS:
+        why.append(f"ended within {abs(mine - his) * 1000:.0f} ms of the caller's leg")
+    if attempt.answered_at is not None and caller.answered_at is not None:
+        gap = caller.answered_at - attempt.answered_at
+        if abs(gap) <= TOGETHER_SECONDS:
+            why.append(f"answered within {abs(gap) * 1000:.0f} ms of the caller's leg")
+    return why or ["the only caller that fits"]

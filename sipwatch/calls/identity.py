@@ -1,0 +1,81 @@
+"""Who calls: the numbers and names of an INVITE, made comparable across a B2BUA.
+
+PBXs rewrite numbers: `+49301110000`, `0049301110000`, `0301110000` are one caller. Digits are
+compared from the right, so that prefixes and country codes do not matter (outcomes.md 6).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from sipwatch.sip import grammar
+from sipwatch.sip.message import Message
+from sipwatch.sip.uri import parse_uri
+
+#: Digits that must agree from the right when both numbers are at least this long.
+_SIGNIFICANT_DIGITS = 7
+_NOT_DIGITS = re.compile(r"[^0-9]")
+_NUMBER = re.compile(r"\+?[0-9 ().-]+$")
+#: Users that hide a number or stand for none.
+_HIDDEN = frozenset(
+    ("", "anonymous", "restricted", "unavailable", "unknown", "private", "asterisk", "freeswitch")
+)
+
+
+@lru_cache(maxsize=8192)
+def key_of(user: str) -> str:
+    """A user part as a comparable key; empty when it hides who it is.
+
+    Numbers become their last seven digits (all of them when shorter), names lower case.
+    """
+    user = user.strip().lower()
+    if user in _HIDDEN:
+        return ""
+    if _NUMBER.match(user):
+        digits = _NOT_DIGITS.sub("", user)
+        if len(digits) >= _SIGNIFICANT_DIGITS:
+            return digits[-_SIGNIFICANT_DIGITS:]
+        return digits
+    return user
+
+
+def user_of(value: bytes) -> str:
+    """The user part of a name-addr value."""
+    start = value.find(b"sip:")
+    if start >= 0 and b"%" not in value and b'"' not in value[start:]:
+        end = value.find(b"@", start)
+        if 0 < end < start + 80:
+            return (
+                value[start + 4 : end]
+                .partition(b":")[0]
+                .partition(b";")[0]
+                .decode("utf-8", "replace")
+            )
+    return parse_uri(grammar.parse_name_addr(value).uri).user
+
+
+def keys_of(message: Message) -> frozenset[str]:
+    """All keys under which the caller of this INVITE is known."""
+    index = message.index
+    keys = set()
+    for name in (b"from", b"p-asserted-identity", b"remote-party-id", b"p-preferred-identity"):
+        for value in index.get(name, ()):
+            key = key_of(user_of(value))
+            if key:
+                keys.add(key)
+    return frozenset(keys)
+
+
+def display_of(message: Message) -> str:
+    """The display name of From, for callers who hide their number."""
+    values = message.index.get(b"from")
+    if not values:
+        return ""
+    name = grammar.parse_name_addr(values[0]).display.strip().lower()
+    return "" if name in _HIDDEN else name
+
+
+def target_of(message: Message) -> str:
+    """The user part of the Request-URI: who is tried."""
+    return user_of(b"<" + message.request_uri + b">")

@@ -1,0 +1,59 @@
+"""The one timer structure of the tracker: which attempt is due when.
+
+Each attempt has one deadline that mostly moves later (every message of a living transaction
+pushes it on). Moving it later costs an assignment: the old place in the heap is found stale when
+it comes up and the attempt is filed again. Only an earlier deadline is filed at once.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from sipwatch.calls.types import Attempt
+
+_NEVER = float("inf")
+
+
+class Wheel:
+    """Deadlines of attempts, in order of time; ties in order of appearance."""
+
+    __slots__ = ("_heap", "next_due")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Attempt]] = []
+        #: No attempt is due before this time.
+        self.next_due = _NEVER
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def set(self, attempt: Attempt, deadline: float) -> None:
+        """Look at `attempt` at `deadline` (epoch seconds), and not before."""
+        attempt.deadline = deadline
+        if deadline < attempt.due:
+            attempt.due = deadline
+            heappush(self._heap, (deadline, attempt.serial, attempt))
+            if deadline < self.next_due:
+                self.next_due = deadline
+
+    def clear(self, attempt: Attempt) -> None:
+        """Never look at `attempt` again."""
+        attempt.deadline = attempt.due = _NEVER
+
+    def pop(self, now: float) -> Attempt | None:
+        """The next attempt whose deadline has passed at `now`, None when there is none."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due, serial, attempt = heappop(heap)
+            if due != attempt.due:
+                continue  # filed again earlier, or cleared
+            if attempt.deadline > due:
+                attempt.due = attempt.deadline
+                if attempt.deadline != _NEVER:
+                    heappush(heap, (attempt.deadline, serial, attempt))
+                continue
+            attempt.due = _NEVER
+            self.next_due = heap[0][0] if heap else _NEVER
+            return attempt
+        self.next_due = heap[0][0] if heap else _NEVER
+        return None

@@ -1,0 +1,219 @@
+"""What statuses and causes mean depends on who says it: the dialects of PBXs, read from data.
+
+A dialect is a TOML file in `dialects/`, chosen by the Server or User-Agent of the sender, by a
+header that only it writes, or by the configuration. Its lines amend rule 4 (`[[final]]`) and
+section 5.1 (`[[cancel]]`); the first line that fits speaks.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from sipwatch.calls.types import Attempt
+from sipwatch.sip.message import Message
+from sipwatch.sip.reason import Reason
+
+Meaning = Literal["caller", "ring_timer", "no_progress", "rerouted"]
+_MOST_AGENTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FinalLine:
+    """A final response of this PBX, and what it means. Empty tuples fit everything."""
+
+    line: str
+    outcome: str
+    detail: str | None
+    confidence: str
+    status: tuple[int, ...] = ()
+    #: Q.850 causes; "none" stands for a final without any Reason.
+    q850: tuple[int | str, ...] = ()
+    sip: tuple[int, ...] = ()
+    #: Whether a 180 (or 183) came; None = either.
+    rang: bool | None = None
+    trying: bool | None = None
+    known_timer: bool = False
+    from_seconds: float = 0.0
+    to_seconds: float = float("inf")
+
+    def fits(self, attempt: Attempt, q850: int | None, sip: int | None, timer: bool) -> bool:
+        """Whether this line speaks of the attempt's final; `timer`: it rang to a known timer."""
+        if self.status and attempt.final_status not in self.status:
+            return False
+        if self.sip and sip not in self.sip:
+            return False
+        if self.q850:
+            said: int | str = "none" if q850 is None and sip is None else -1
+            if q850 is not None:
+                said = q850
+            if said not in self.q850:
+                return False
+        if self.rang is not None and self.rang is not (attempt.first_18x_at is not None):
+            return False
+        if self.trying is not None and self.trying is not (attempt.trying_at is not None):
+            return False
+        if self.known_timer and not timer:
+            return False
+        seconds = (attempt.final_at or 0.0) - attempt.transmissions[0]
+        return self.from_seconds <= seconds < self.to_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CancelLine:
+    """A CANCEL of this PBX by its Reason, and what it means."""
+
+    line: str
+    meaning: Meaning
+    confidence: str
+    q850: tuple[int, ...] = ()
+    sip: tuple[int, ...] = ()
+    from_seconds: float = 0.0
+
+    def fits(self, reasons: list[Reason], seconds: float) -> bool:
+        """Whether it speaks of a CANCEL with these Reasons, `seconds` after the INVITE."""
+        if seconds < self.from_seconds:
+            return False
+        for reason in reasons:
+            if reason.protocol == "Q.850" and reason.cause in self.q850:
+                return True
+            if reason.protocol == "SIP" and reason.cause in self.sip:
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one kind of PBX speaks."""
+
+    name: str
+    user_agents: tuple[re.Pattern[str], ...]
+    headers: tuple[str, ...]
+    is_pbx: bool
+    causes_from_status: bool
+    refusal_seconds: float
+    whole_seconds: bool
+    finals: tuple[FinalLine, ...]
+    cancels: tuple[CancelLine, ...]
+
+
+#: Who is unknown speaks by the book.
+UNKNOWN = Dialect("", (), (), False, False, 0.0, False, (), ())
+
+
+@cache
+def load_dialects() -> dict[str, Dialect]:
+    """All dialects by name, from the data files."""
+    found = {}
+    folder = resources.files("sipwatch.outcomes") / "dialects"
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".toml"):
+            dialect = _dialect(tomllib.loads(entry.read_text(encoding="utf-8")))
+            found[dialect.name] = dialect
+    return found
+
+
+def _dialect(data: dict[str, Any]) -> Dialect:
+    finals = tuple(
+        FinalLine(
+            line=line["line"],
+            outcome=line["outcome"],
+            detail=line.get("detail"),
+            confidence=line["confidence"],
+            status=tuple(line.get("status", ())),
+            q850=tuple(line.get("q850", ())),
+            sip=tuple(line.get("sip", ())),
+            rang=line.get("rang"),
+            trying=line.get("trying"),
+            known_timer=line.get("known_timer", False),
+            from_seconds=line.get("from_seconds", 0.0),
+            to_seconds=line.get("to_seconds", float("inf")),
+        )
+        for line in data.get("final", ())
+    )
+    cancels = tuple(
+        CancelLine(
+            line=line["line"],
+            meaning=line["meaning"],
+            confidence=line.get("confidence", "inferred"),
+            q850=tuple(line.get("q850", ())),
+            sip=tuple(line.get("sip", ())),
+            from_seconds=line.get("from_seconds", 0.0),
+        )
+        for line in data.get("cancel", ())
+    )
+    return Dialect(
+        name=data["name"],
+        user_agents=tuple(re.compile(pattern) for pattern in data.get("user_agents", ())),
+        headers=tuple(data.get("headers", ())),
+        is_pbx=data.get("is_pbx", False),
+        causes_from_status=data.get("causes_from_status", False),
+        refusal_seconds=data.get("refusal_seconds", 0.0),
+        whole_seconds=data.get("ring_timer", {}).get("whole_seconds", False),
+        finals=finals,
+        cancels=cancels,
+    )
+
+
+class Dialects:
+    """Finds the dialect of a sender: by configuration, by its name, by what it said before."""
+
+    def __init__(self, by_address: dict[bytes, str] | None = None) -> None:
+        self._all = load_dialects()
+        self._configured = {
+            address: self._all[name] for address, name in (by_address or {}).items()
+        }
+        self._agents: dict[bytes, Dialect] = {}
+        self._heard: dict[bytes, Dialect] = {}
+
+    def of_agent(self, agent: bytes) -> Dialect:
+        """The dialect of a Server or User-Agent value; `UNKNOWN` for all others."""
+        found = self._agents.get(agent)
+        if found is None:
+            if len(self._agents) >= _MOST_AGENTS:
+                self._agents.clear()
+            text = agent.decode("utf-8", "replace")
+            found = UNKNOWN
+            for dialect in self._all.values():
+                if any(pattern.search(text) for pattern in dialect.user_agents):
+                    found = dialect
+                    break
+            self._agents[agent] = found
+        return found
+
+    def is_pbx(self, agent: bytes) -> bool:
+        """Whether this User-Agent names a PBX that we know."""
+        return bool(agent) and self.of_agent(agent).is_pbx
+
+    def of(self, address: bytes, *messages: Message | None) -> Dialect:
+        """The dialect of who sent these messages from `address`."""
+        configured = self._configured.get(address)
+        if configured is not None:
+            return configured
+        named = False
+        for message in messages:
+            if message is None:
+                continue
+            index = message.index
+            agents = index.get(b"server") or index.get(b"user-agent")
+            found = self.of_agent(agents[0]) if agents else UNKNOWN
+            if found is UNKNOWN:
+                found = self._by_header(index)
+            named = named or bool(agents)
+            if found is not UNKNOWN:
+                if len(self._heard) >= _MOST_AGENTS:
+                    self._heard.clear()
+                self._heard[address] = found
+                return found
+        # A name that we do not know is somebody else; no name at all may be one heard before.
+        return UNKNOWN if named else self._heard.get(address, UNKNOWN)
+
+    def _by_header(self, index: dict[bytes, list[bytes]]) -> Dialect:
+        for dialect in self._all.values():
+            if any(name.encode() in index for name in dialect.headers):
+                return dialect
+        return UNKNOWN

@@ -1,0 +1,22 @@
+"""What an operator may tell the rules (outcomes.md sections 5 to 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """Seconds and lists that move the borders of the rules."""
+
+    brief_abandon_seconds: float = 5.0
+    no_answer_seconds: float = 10.0
+    ring_timeouts_seconds: tuple[float, ...] = ()
+    rejection_codes: frozenset[int] = frozenset()
+    rejection_reason_texts: tuple[str, ...] = ()
+    #: Header names, lower case; their presence on the final marks a refusal by policy.
+    rejection_headers: tuple[str, ...] = ()
+    #: A 2xx to the caller's leg counts as early end of a conversation below this.
+    short_answer_seconds: float = 0.0
+    #: Whether the host's own addresses or networks are configured (rule 3b).
+    places_configured: bool = False
