@@ -3,6 +3,9 @@
 Everything that is said stands in data files: ``languages/*.toml`` holds the texts, one file a
 language; ``structure.toml`` holds what no language changes (category, urgency, causes). The
 modules here only find, join and check them.
+
+A new language is one file more: copy ``languages/en.toml`` to ``languages/<tag>.toml`` and
+translate. What is missing or empty in it is shown in English.
 """
 
 from sipwatch.outcomes.guide.entries import Entry, Guide, HangupCause, UnknownEntryError, advice
