@@ -186,7 +186,7 @@ def _marked(text: str) -> Text:
 
 
 def _side(entry: Entry, texts: Texts) -> str:
-    return texts.t(f"report.category_name.{entry.category}")
+    return texts.t(f"report.category_name.{entry.category or 'none'}")
 
 
 def _urgency(entry: Entry, texts: Texts) -> str:

@@ -25,8 +25,8 @@ OUTCOMES = [
     ("not_acceptable", "routing", "Media not acceptable"),
     ("server_failure", "technical", "Server failure"),
     ("other_failure", "other", "Other failure"),
-    ("in_progress", "none", "In progress"),
-    ("incomplete", "none", "Incomplete capture"),
+    ("in_progress", None, "In progress"),
+    ("incomplete", None, "Incomplete capture"),
 ]
 
 DETAILS = [
@@ -92,7 +92,7 @@ def test_the_guide_has_these_entries_and_no_others() -> None:
 
 @pytest.mark.parametrize(("key", "category", "name"), OUTCOMES)
 def test_outcomes_have_the_category_and_name_of_the_taxonomy(
-    key: str, category: str, name: str
+    key: str, category: str | None, name: str
 ) -> None:
     entry = guide("en").outcome(key)
     assert (entry.category, entry.name) == (category, name)

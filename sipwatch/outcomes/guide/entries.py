@@ -40,7 +40,7 @@ class Entry:
     detail: str | None
     cause_hint: str | None
     name: str
-    #: success, user, technical, system, caller, policy, routing, other; None without an outcome.
+    #: success, user, technical, system, caller, policy, routing, other; None where nothing is judged.
     category: str | None
     #: One of URGENCIES.
     urgency: str
@@ -139,7 +139,7 @@ class Guide:
         facts = self._facts(kind, name)
         text, lines, prefix = self.texts.t, self.texts.lines, f"{kind}.{name}"
         codes = self._structure["hangup_cause"]
-        category = None if outcome is None else self._facts("outcome", outcome)["category"]
+        category = None if outcome is None else self._facts("outcome", outcome).get("category")
         return Entry(
             key=key,
             outcome=outcome,
