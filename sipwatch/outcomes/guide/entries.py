@@ -40,7 +40,7 @@ class Entry:
     detail: str | None
     cause_hint: str | None
     name: str
-    #: success, user, technical, system, caller, policy, routing, other; None where nothing is judged.
+    #: A category of the taxonomy; None where nothing is judged, and for a cause hint alone.
     category: str | None
     #: One of URGENCIES.
     urgency: str
