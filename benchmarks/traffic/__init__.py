@@ -1,0 +1,1 @@
+"""Invented SIP and RTP traffic for the benchmarks: deterministic, with the truth beside it."""
