@@ -65,9 +65,10 @@ class Correlator:
     def __init__(self, settings: TrackerSettings, wheel: Wheel, events: list[Event]) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
-        #: Whether agents' legs are seen on this host (rule 3b): None until something shows it.
+        #: Whether an agent's leg was seen on this host (rule 3b).
         self.sees_agents = False
-        self.rang_without = False
+        #: How many callers' legs rang or talked without one.
+        self.without_agents = 0
         self.places = Places(settings)
         self._rules = settings.correlation_rules
         self._wheel = wheel
@@ -424,8 +425,6 @@ class Correlator:
             arrivals = self._place(attempt.destination[0])
             arrivals.triggers.append((now, attempt))
             arrivals.marks.append((now, attempt))
-            if attempt.role == "caller" and not attempt.children:
-                self.rang_without = True
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
 
@@ -441,8 +440,6 @@ class Correlator:
         """A CANCEL, a final of 300 and more, or a BYE."""
         if attempt.serial in self._keys:
             self._place(attempt.destination[0]).marks.append((now, attempt))
-            if attempt.first_18x_at is not None and not attempt.children:
-                self.rang_without |= attempt.role == "caller"
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
 
@@ -583,6 +580,9 @@ class Correlator:
         for suitor in list(attempt.suitors):
             self.resolve(suitor)
         self._depart(attempt)
+        if attempt.role == "caller" and not attempt.children:
+            reached = attempt.first_18x_at is not None or attempt.answered_at is not None
+            self.without_agents += reached
         if attempt.call is not None:
             self._maybe_end(attempt.call, now)
 

@@ -101,6 +101,11 @@ class Tracker:
     # --- input ------------------------------------------------------------------------------
 
     @property
+    def next_due(self) -> float:
+        """Before this time `advance` has nothing to do."""
+        return self._wheel.next_due
+
+    @property
     def in_progress(self) -> int:
         """Attempts that are not settled yet."""
         return sum(not attempt.settled for attempt in self._open.values())
@@ -150,8 +155,8 @@ class Tracker:
         if now > self.now:
             self.now = now
         pop = self._wheel.pop
-        while (attempt := pop(now)) is not None:
-            self._fire(attempt, now)
+        while (due := pop(now)) is not None:
+            self._fire(due, now)
         self._prune(now)
 
     def finish(self, now: float, closed_by: ClosedBy) -> None:
@@ -478,12 +483,12 @@ class Tracker:
             if message.call_id in self._recent:
                 self.counts["late"] += 1
                 return
-            attempt = self._begin(packet, message, None)
+            found: Attempt | None = self._begin(packet, message, None)
         else:
             found = _cancelled(attempts, packet, message)
-            if found is None:
-                return
-            attempt = found
+        if found is None:
+            return
+        attempt = found
         attempt.last_packet = packet.number
         if attempt.cancel_at is None:
             attempt.cancel_at = attempt.cancel_last_at = now
@@ -606,14 +611,14 @@ class Tracker:
             for attempt in self._by_call_id.get(payload[start + 10 : end].strip(), ()):
                 if attempt.destination == report.destination:
                     return attempt
-        attempt = self._flows.get((report.source, report.destination))
-        if attempt is None or payload[:1].isalpha():
-            return attempt
+        last = self._flows.get((report.source, report.destination))
+        if last is None or payload[:1].isalpha():
+            return last
         exact = any(
             (ip_id >= 0 and ip_id == report.ip_id) or (check >= 0 and check == report.udp_check)
-            for ip_id, check in attempt.ip_ids
+            for ip_id, check in last.ip_ids
         )
-        return attempt if exact or report.ip_id < 0 else None
+        return last if exact or report.ip_id < 0 else None
 
     # --- life and death -----------------------------------------------------------------------
 

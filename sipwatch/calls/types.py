@@ -148,6 +148,7 @@ class Attempt:
         "copies",
         "correlation",
         "credentials",
+        "crossed_verdict",
         "cseq",
         "deadline",
         "destination",
@@ -339,6 +340,8 @@ class Attempt:
     end: str | None
     device: str | None
     verdict: Verdict | None
+    #: What 5.1 says of the CANCEL that the answer crossed: it counts for the call.
+    crossed_verdict: Verdict | None
 
     def __init__(
         self, serial: int, packet: Packet, message: Message, invite: Message | None
@@ -398,7 +401,7 @@ class Attempt:
         self.terminal_at = self.ended_at = None
         self.settled = self.dialog_over = False
         self.closed_by = self.end = self.device = None
-        self.verdict = None
+        self.verdict = self.crossed_verdict = None
 
     def __repr__(self) -> str:
         return f"<Attempt {self.serial} {self.call_id.decode('utf-8', 'replace')}>"

@@ -25,7 +25,7 @@ class Learned(NamedTuple):
     """A timer that fits: its value, and how many of how many ends agree."""
 
     seconds: float
-    count: int
+    agreeing: int
     of: int
 
 
@@ -63,7 +63,7 @@ class RingTimers:
             if abs(value - gap) > SPREAD_SECONDS:
                 continue
             count = sum(abs(other - value) <= SPREAD_SECONDS for other in near)
-            if best is None or count > best.count:
+            if best is None or count > best.agreeing:
                 best = Learned(value, count, len(gaps))
         return best if best is not None and _enough(best) else None
 
@@ -79,7 +79,7 @@ class RingTimers:
 
 
 def _enough(learned: Learned) -> bool:
-    return learned.count >= LEAST_COUNT and learned.count >= LEAST_SHARE * learned.of
+    return learned.agreeing >= LEAST_COUNT and learned.agreeing >= LEAST_SHARE * learned.of
 
 
 def _whole_second(gaps: deque[float], gap: float) -> Learned | None:

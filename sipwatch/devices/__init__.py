@@ -1,0 +1,1 @@
+"""Registrations, pings and reachability of devices and trunks (outcomes.md section 11)."""

@@ -1,0 +1,240 @@
+"""Ties the stages together: datagrams to messages, attempts, verdicts. Nobody else does.
+
+`Pipeline` takes batches from any source and gives events whose attempts and calls carry their
+verdicts. `Replay` is a pipeline over capture files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from sipwatch.calls.settings import TrackerSettings
+from sipwatch.calls.tracker import Tracker
+from sipwatch.calls.types import AttemptEnded, ClosedBy, DialogEnded, Event
+from sipwatch.capture.files import CaptureFiles
+from sipwatch.capture.stats import CaptureStats
+from sipwatch.config import CORRELATION_RULES, Config
+from sipwatch.devices.registrations import Registrations
+from sipwatch.net.types import Batch, Datagram, Unreachable
+from sipwatch.outcomes.classifier import Classifier
+from sipwatch.outcomes.dialect import Dialects
+from sipwatch.outcomes.settings import RuleSettings
+from sipwatch.sip.message import Message, SipError, parse
+
+#: Starts of the requests that belong to INVITE dialogs; the rest is only counted.
+_DIALOG_REQUESTS = frozenset(
+    (b"INVI", b"ACK ", b"BYE ", b"CANC", b"PRAC", b"UPDA", b"INFO", b"REFE")
+)
+#: Ends of CSeq lines whose responses belong to INVITE dialogs.
+_DIALOG_METHODS = (b"INVITE", b"CANCEL", b" BYE", b"REFER")
+_OTHER_METHODS = (b"OPTIONS", b"SUBSCRIBE", b"NOTIFY", b"PUBLISH", b"MESSAGE", b"INFO", b"UPDATE")
+
+
+class Source(Protocol):
+    """Where batches come from."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Lists of datagrams, in order of time."""
+
+
+class SipCounts:
+    """What was seen of SIP, whatever became of it."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        #: (method, status) to number.
+        self.responses: Counter[tuple[str, int]] = Counter()
+        self.malformed: Counter[str] = Counter()
+
+    @property
+    def methods(self) -> Counter[str]:
+        """Messages by method, requests and responses together."""
+        found = Counter(self.requests)
+        for (method, _), number in self.responses.items():
+            found[method] += number
+        return found
+
+
+class Pipeline:
+    """Batches in, events out. One for each host that is watched."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.sip = SipCounts()
+        self.dialects = Dialects(_dialects_by_address(config))
+        self.tracker = Tracker(tracker_settings(config, self.dialects))
+        self.registrations = Registrations()
+        self.classifier = Classifier(
+            rule_settings(config), self.dialects, self.registrations, self.tracker.correlator
+        )
+
+    def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:
+        """Take one batch; what ended by it comes back judged."""
+        tracker = self.tracker
+        receive = tracker.receive
+        pending = tracker.events
+        done: list[Event] = []
+        for item in batch:
+            if item.time >= tracker.next_due:
+                tracker.advance(item.time)
+                if pending:
+                    self._judge(done)
+            if isinstance(item, Unreachable):
+                tracker.unreachable(item)
+                continue
+            message = self._message(item)
+            if message is not None:
+                receive(item, message)
+                if pending:
+                    self._judge(done)
+        return done
+
+    def advance(self, now: float) -> list[Event]:
+        """Let time pass without traffic."""
+        done: list[Event] = []
+        self.tracker.advance(now)
+        if self.tracker.events:
+            self._judge(done)
+        return done
+
+    def finish(self, now: float, closed_by: ClosedBy) -> list[Event]:
+        """Settle everything that is still open."""
+        done: list[Event] = []
+        self.tracker.advance(now)
+        self._judge(done)
+        self.tracker.finish(now, closed_by)
+        self._judge(done)
+        return done
+
+    def _judge(self, done: list[Event]) -> None:
+        pending = self.tracker.events
+        classifier = self.classifier
+        for event in pending:
+            if isinstance(event, AttemptEnded):
+                classifier.attempt(event.attempt, event.time)
+            elif isinstance(event, DialogEnded):
+                classifier.dialog(event.attempt)
+            else:
+                classifier.call(event.call)
+        done.extend(pending)
+        pending.clear()
+
+    def _message(self, datagram: Datagram) -> Message | None:
+        """The message when it is of an INVITE dialog; others are counted and let go."""
+        payload = datagram.payload
+        counts = self.sip
+        if payload.startswith(b"SIP/"):
+            start = payload.find(b"\nCSeq:")
+            if start >= 0:
+                end = payload.find(b"\r", start)
+                line = payload[start + 6 : end]
+                if not line.endswith(_DIALOG_METHODS):
+                    if line.endswith(b"REGISTER"):
+                        self._registered(datagram)
+                        return None
+                    if line.endswith(_OTHER_METHODS):
+                        method = line.rpartition(b" ")[2].decode("ascii", "replace")
+                        counts.responses[(method, _status(payload))] += 1
+                        return None
+        elif payload[:4] not in _DIALOG_REQUESTS and b"\n" in payload:
+            method = payload[: payload.find(b" ", 0, 33)].decode("ascii", "replace")
+            if method == "REGISTER":
+                self.registrations.request(datagram.source[0])
+            if method.isalpha() and method.isupper():
+                counts.requests[method] += 1
+                return None
+        try:
+            message = parse(payload)
+        except SipError as error:
+            counts.malformed[error.reason] += 1
+            return None
+        if message.status:
+            counts.responses[(message.method, message.status)] += 1
+        else:
+            counts.requests[message.method] += 1
+        return message
+
+    def _registered(self, datagram: Datagram) -> None:
+        status = _status(datagram.payload)
+        self.sip.responses[("REGISTER", status)] += 1
+        if 200 <= status < 300:
+            try:
+                self.registrations.accepted(datagram.source[0], parse(datagram.payload))
+            except SipError as error:
+                self.sip.malformed[error.reason] += 1
+
+
+def _status(payload: bytes) -> int:
+    code = payload[8:11]
+    return int(code) if code.isdigit() else 0
+
+
+class Replay:
+    """Capture files through the pipeline. Raises `CaptureError` when nothing can be read."""
+
+    def __init__(
+        self, paths: Sequence[str], config: Config, *, source: CaptureFiles | None = None
+    ) -> None:
+        self.files = source if source is not None else CaptureFiles(paths)
+        self.pipeline = Pipeline(config)
+
+    def events(self) -> Iterator[list[Event]]:
+        """What ended, batch by batch, judged; at the end what was still open."""
+        for batch in self.files.batches():
+            events = self.pipeline.feed(batch)
+            if events:
+                yield events
+        last = self.files.stats().last_time
+        now = max(self.pipeline.tracker.now, last if last is not None else 0.0)
+        yield self.pipeline.finish(now, "end_of_capture")
+
+    @property
+    def stats(self) -> CaptureStats:
+        """What was read of the files and what was lost."""
+        return self.files.stats()
+
+    def progress(self) -> tuple[int, int | None]:
+        """Bytes read, and bytes in all where that is known."""
+        return self.files.bytes_read, self.files.bytes_total
+
+
+# --- configuration to settings ------------------------------------------------------------------
+
+
+def tracker_settings(config: Config, dialects: Dialects) -> TrackerSettings:
+    """What the tracker is told of the configuration."""
+    return TrackerSettings(
+        local_addresses=frozenset(address.packed for address in config.local_addresses),
+        local_networks=tuple(config.local_networks),
+        peers=tuple(
+            (name, network) for name, networks in config.peers.items() for network in networks
+        ),
+        correlation_headers=config.correlation.headers,
+        is_pbx=dialects.is_pbx,
+        correlation_rules=frozenset(CORRELATION_RULES) - set(config.correlation.disabled),
+        max_attempts=config.tracker.max_entries,
+        max_call_seconds=config.timers.max_call_seconds,
+    )
+
+
+def rule_settings(config: Config) -> RuleSettings:
+    """What the rules are told of the configuration."""
+    return RuleSettings(
+        brief_abandon_seconds=config.timers.brief_abandon_seconds,
+        no_answer_seconds=config.timers.no_answer_seconds,
+        ring_timeouts_seconds=config.timers.ring_timeouts_seconds,
+        rejection_codes=frozenset(config.rejection.codes),
+        rejection_reason_texts=config.rejection.reason_texts,
+        rejection_headers=tuple(rule.name.lower() for rule in config.rejection.headers),
+        places_configured=bool(config.local_addresses or config.local_networks),
+    )
+
+
+def _dialects_by_address(config: Config) -> dict[bytes, str]:
+    return {
+        network.network_address.packed: name
+        for network, name in config.dialects.items()
+        if network.num_addresses == 1
+    }
