@@ -41,14 +41,15 @@ _STUN_COOKIE = b"\x21\x12\xa4\x42"
 _CONTENT_LENGTH = re.compile(
     rb"\n(?:content-length|l)[ \t]*:[ \t]*(?:\r?\n[ \t]+)?([0-9]{1,10})[ \t]*[\r\n]", re.IGNORECASE
 )
-# A start line right behind a body that ends without a line end: XML, JSON, multipart, binary.
+# A start line right behind a body that ends without a line end. A status line is only believed
+# behind XML, JSON, multipart and binary, for it may also stand in a text.
 _AFTER_BODY = re.compile(
-    rb"(?<=[>}\x00-\x1f\x80-\xff-])"
-    rb"(?:(?:INVITE|ACK|BYE|CANCEL|REGISTER|OPTIONS|PRACK|SUBSCRIBE|NOTIFY|PUBLISH|INFO|REFER"
-    rb"|MESSAGE|UPDATE) [^ \r\n]+ SIP/2\.0|SIP/2\.0 [1-6][0-9]{2} [^\r\n]*)[ \t]*\r?\n"
+    rb"(?:INVITE|ACK|BYE|CANCEL|REGISTER|OPTIONS|PRACK|SUBSCRIBE|NOTIFY|PUBLISH|INFO|REFER"
+    rb"|MESSAGE|UPDATE) [^ \r\n]+ SIP/2\.0[ \t]*\r?\n"
+    rb"|(?<=[>}\x00-\x1f\x80-\xff-])SIP/2\.0 [1-6][0-9]{2}(?: [^\r\n]*)?\r?\n"
 )
 _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:", re.IGNORECASE)
-_CSEQ = re.compile(rb"\ncseq[ \t]*:", re.IGNORECASE)
+_CSEQ = re.compile(rb"\ncseq[ \t]*:\s*[0-9]+[ \t]+([^\s;]+)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -127,10 +128,10 @@ def content_length(data: bytes | bytearray, end: int) -> int:
 def head_end(data: bytes | bytearray, start: int) -> tuple[int, int]:
     """Where the header section ends and where the body begins, -1 and -1 if it is not complete."""
     end = data.find(b"\r\n\r\n", start)
-    if end >= 0:
-        return end, end + 4
-    end = data.find(b"\n\n", start)
-    return (end, end + 2) if end >= 0 else (-1, -1)
+    bare = data.find(b"\n\n", start, end + 1) if end >= 0 else data.find(b"\n\n", start)
+    if bare >= 0:
+        return bare, bare + 2
+    return (end, end + 4) if end >= 0 else (-1, -1)
 
 
 def stun_length(data: bytes | bytearray, start: int) -> int:
@@ -149,8 +150,20 @@ def stun_length(data: bytes | bytearray, start: int) -> int:
 
 
 def has_identity(head: bytes | bytearray) -> bool:
-    """Whether a header section says which transaction it is of."""
-    return _CALL_ID.search(head) is not None and _CSEQ.search(head) is not None
+    """Whether a header section says which transaction it is of.
+
+    A request's method must be that of its CSeq (RFC 3261 section 20.16): what begins as an ACK
+    may be the end of the word PRACK.
+    """
+    cseq = _CSEQ.search(head)
+    if cseq is None or _CALL_ID.search(head) is None:
+        return False
+    return head[:4].upper() == STATUS_START or head.startswith(cseq[1] + b" ")
+
+
+def is_start_line(line: bytes) -> bool:
+    """Whether a line is a request line or a status line; what follows in a Via is neither."""
+    return start_of(line) == 0 and (line[:4] != STATUS_START or line[7:8] == b" ")
 
 
 def find_start(data: bytes | bytearray, start: int, end: int) -> int:
@@ -160,7 +173,7 @@ def find_start(data: bytes | bytearray, start: int, end: int) -> int:
         line = max(data.rfind(b"\n", start, at) + 1, start)
         line_end = data.find(b"\n", at, end)
         if line_end >= 0 and at - line <= MAX_START_LINE:
-            if start_of(bytes(data[line : line_end + 1])) == 0:
+            if is_start_line(bytes(data[line : line_end + 1])):
                 return line
             embedded = _AFTER_BODY.search(data, line, line_end + 1)
             if embedded:
@@ -201,8 +214,9 @@ class SipFramer:
                 # By far the most usual: one message, one segment.
                 if (
                     end > 0
+                    and data.find(b"\n\n", 0, end) < 0
                     and end + 4 + content_length(data, end) == len(data) <= MAX_MESSAGE
-                    and start_of(data[: data.find(b"\n") + 1]) == 0
+                    and is_start_line(data[: data.find(b"\n") + 1])
                 ):
                     return [data]
         if self._skipping:
@@ -234,7 +248,7 @@ class SipFramer:
         message = bytes(buffer[: buffer.rfind(b"\n") + 1])
         is_useful = not self._searching or find_start(message, 0, len(message)) == 0
         self._reset(searching=True)
-        if is_useful and has_identity(message) and start_of(message) == 0:
+        if is_useful and has_identity(message) and is_start_line(message):
             self._counts.damaged += 1
             return [message]
         self._counts.skipped_bytes += len(buffer)
@@ -316,7 +330,7 @@ class SipFramer:
             self._scanned = len(buffer)
             self._searching = len(buffer) - start >= MAX_START_LINE
             return -1
-        if start_of(bytes(buffer[start : line_end + 1])) != 0:
+        if not is_start_line(bytes(buffer[start : line_end + 1])):
             self._searching = True
             return -1
         if end < 0:

@@ -85,7 +85,7 @@ class Probe:
             self._counts.keep_alives += 1
             self._buffer = kept
         self.verdict = self._judge()
-        if self.verdict is Kind.OTHER and not self._from_start:
+        if self.verdict in (Kind.OTHER, Kind.SIP) and not self._from_start:
             self.verdict = None
             self._search = SipFramer(self._counts, searching=True)
             data, self._buffer = self._buffer, b""

@@ -239,6 +239,8 @@ class Streams:
             if not segment.data:
                 return []
             stream = self._new(key, segment, from_start=False)
+        elif stream.probe is None:
+            self._streams[key] = self._streams.pop(key)
         self.counts.segments += bool(segment.data)
         distance = stream.sequence.distance(segment.position)
         if abs(distance) > _WINDOW:
