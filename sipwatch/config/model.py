@@ -43,11 +43,14 @@ CORRELATION_RULES = (
     "headers",
     "replaces",
     "referred_by",
-    "history_info",
     "diversion",
-    "asserted_identity",
-    "sdp_origin",
+    "identity",
     "time",
+    "party_id",
+    "sdp_origin",
+    "ends",
+    "siblings",
+    "pickup",
 )
 
 

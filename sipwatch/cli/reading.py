@@ -1,0 +1,83 @@
+"""Reading captures for a verb: open, follow, say what was lost, and with which exit status."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from sipwatch.calls.types import Attempt, AttemptEnded, Call, CallEnded, DialogEnded, Event
+from sipwatch.cli.failure import UsageFailure, warn
+from sipwatch.cli.progress import Progress
+from sipwatch.config import Config
+
+if TYPE_CHECKING:
+    from sipwatch.pipeline import Replay
+
+#: Young objects between two collections: attempts are many and mostly live on for a while.
+_COLLECT_EVERY = 100_000
+
+EXIT_DAMAGED = 1
+
+
+def open_replay(
+    files: Sequence[str], config: Config, *, decoder: str = "auto", keylog: str | None = None
+) -> Replay:
+    """The captures as one source of events. Raises UsageFailure when there is nothing to read."""
+    from sipwatch.capture.stats import CaptureError
+    from sipwatch.pipeline import Replay
+
+    try:
+        return Replay(files, config)
+    except CaptureError as error:
+        raise UsageFailure(str(error)) from None
+
+
+def finished(events: Sequence[Event]) -> tuple[list[Attempt], list[Call]]:
+    """The attempts whose records are complete with these events, and the calls.
+
+    An attempt without an answer is complete when it ended, an answered one with its dialog.
+    """
+    attempts: list[Attempt] = []
+    calls: list[Call] = []
+    for event in events:
+        kind = type(event)
+        if kind is AttemptEnded:
+            if event.attempt.answered_at is None:  # type: ignore[union-attr]
+                attempts.append(event.attempt)  # type: ignore[union-attr]
+        elif kind is DialogEnded:
+            attempts.append(event.attempt)  # type: ignore[union-attr]
+        elif kind is CallEnded:
+            calls.append(event.call)  # type: ignore[union-attr]
+    return attempts, calls
+
+
+def batches(replay: Replay, *, progress: bool = True) -> Iterator[tuple[list[Attempt], list[Call]]]:
+    """Finished attempts and calls, batch by batch, to the end of the input."""
+    from sipwatch.capture.stats import CaptureError
+
+    # What is loaded now stays: the collector need not walk over it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, 20, 50)
+    with Progress(replay, show=progress) as shown:
+        try:
+            for events in replay.events():
+                yield finished(events)
+                shown.update()
+        except CaptureError as error:
+            raise UsageFailure(str(error)) from None
+
+
+def end(replay: Replay) -> None:
+    """Name on standard error what could not be read, and leave with the status that says so."""
+    damage = replay.stats.damage
+    for lost in damage:
+        warn(str(lost))
+    more = sum(file.more_damage for file in replay.stats.files)
+    if more:
+        warn(f"{more:,} more damaged places")
+    if damage:
+        click.get_current_context().exit(EXIT_DAMAGED)

@@ -1,0 +1,84 @@
+"""What a report must say besides its numbers: what was not read, not seen, or not certain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sipwatch.outcomes.guide.texts import MissingTextError, Texts
+from sipwatch.report.summary import Summary
+
+if TYPE_CHECKING:
+    from sipwatch.pipeline import Replay
+
+#: Reasons that are shown one by one.
+_MAX_LINES = 8
+
+
+def notes(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
+    """One sentence for each thing that a reader must know, the gravest first."""
+    yield from _emptiness(replay, summary, texts)
+    yield from _unread(replay, texts)
+    yield from _uncertain(replay, summary, texts)
+
+
+def _emptiness(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
+    stats = replay.stats
+    packets = texts.number(stats.packets)
+    if not stats.sip_datagrams:
+        if stats.tls:
+            port, encrypted = stats.tls.most_common(1)[0]
+            yield texts.t(
+                "report.no_sip_encrypted",
+                packets=packets,
+                encrypted=texts.number(encrypted),
+                port=port,
+            )
+        else:
+            yield texts.t("report.no_sip", packets=packets)
+    elif not summary.total:
+        yield texts.t("report.no_attempts")
+
+
+def _unread(replay: Replay, texts: Texts) -> Iterator[str]:
+    stats = replay.stats
+    for damage in stats.damage[:_MAX_LINES]:
+        yield (
+            texts.t("report.cut_short", file=damage.file, position=texts.number(damage.position))
+            + f" ({damage.what})"
+        )
+    if stats.sip_datagrams:
+        for port, count in stats.tls.most_common(_MAX_LINES):
+            yield texts.t("view.encrypted", count=texts.number(count), port=port)
+    for (layer, reason), count in stats.not_decoded.most_common(_MAX_LINES):
+        name = f"{texts.t('report.not_decoded')}: {_reason(layer, reason, texts)}"
+        yield texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
+    for (layer, reason), count in stats.malformed.most_common(_MAX_LINES):
+        name = f"{texts.t('report.not_decoded_name.malformed')}: {layer} {reason}"
+        yield texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
+    for what, count in replay.pipeline.sip.malformed.most_common(_MAX_LINES):
+        yield texts.t("view.sip_malformed", count=texts.number(count), reason=what)
+    if stats.snapped:
+        yield texts.t("view.snapped", count=texts.number(stats.snapped))
+
+
+def _uncertain(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
+    for (source, destination), _ in summary.one_way.most_common(_MAX_LINES):
+        yield texts.t("report.one_direction", a=source, b=destination)
+    if summary.losses:
+        yield texts.t("report.packets_dropped", count=texts.number(summary.losses))
+    evictions = replay.pipeline.tracker.counts["evictions"]
+    if evictions:
+        yield texts.t("view.evictions", count=texts.number(evictions))
+    if summary.ambiguous:
+        yield texts.t("view.ambiguous", count=texts.number(summary.ambiguous))
+
+
+def _reason(layer: str, reason: str, texts: Texts) -> str:
+    """A reason in the reader's language where there are words for it, else as it is counted."""
+    for key in (reason, layer):
+        try:
+            return texts.t(f"report.not_decoded_name.{key}")
+        except MissingTextError:
+            continue
+    return reason if layer in reason else f"{reason} ({layer})"

@@ -1,0 +1,1 @@
+"""Where finished attempts and calls go: records in several forms, and metrics."""
