@@ -289,3 +289,40 @@ def test_a_command_that_fails_is_no_measurement(bench: Callable[[str], Any]) -> 
     script = "import sys; sys.exit('out of tune')"
     with pytest.raises(measure.CommandFailedError, match="exit status 1: out of tune"):
         measure.run([sys.executable, "-c", script])
+
+
+# Calls for the live benchmark
+
+
+@pytest.mark.parametrize("name", ["full_call", "busy", "not_found", "left_soon"])
+def test_marked_frames_are_whole_calls_of_their_own(
+    name: str, bench: Callable[[str], Any], tmp_path: Path
+) -> None:
+    templates, frames = bench("templates"), bench("traffic.frames")
+    flow = getattr(templates, name)()
+    path = tmp_path / "marked.pcap"
+    with frames.PcapWriter(path) as pcap:
+        for call in range(3):
+            for stage in flow.stages:
+                rest = stage.frames.replace(templates.MARK, b"%08x" % call)
+                for length in stage.lengths:
+                    pcap.write(call + stage.delay, rest[:length])
+                    rest = rest[length:]
+                assert rest == b""
+    checked = ("-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
+    bad = "_ws.malformed || ip.checksum.status != 1 || udp.checksum != 0 || !sip"
+    assert tshark(path, *checked, "-Y", bad) == []
+    seen = messages(path)
+    labels = Counter(one.method or one.status for one in seen)
+    assert labels == Counter({label: 3 * count for label, count in flow.messages.items()})
+    attempts = attempts_in(seen)
+    assert len(attempts.invited) == len({call_id for call_id, *_ in attempts.invited}) == 3
+    final = {"answered": "200", "agent_busy": "486", "not_found": "404"}.get(flow.outcome, "487")
+    assert [codes for codes in attempts.finals.values() if codes != [final]] == []
+    # No branch of one call comes in another.
+    wanted = ("-Y", "sip.Request-Line", "-T", "fields", "-E", "occurrence=f")
+    calls_of = defaultdict(set)
+    for line in tshark(path, *wanted, "-e", "sip.Via.branch", "-e", "sip.Call-ID"):
+        branch, call_id = line.split("\t")
+        calls_of[branch].add(call_id)
+    assert {len(calls) for calls in calls_of.values()} == {1}
