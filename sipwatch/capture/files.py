@@ -11,7 +11,8 @@ from sipwatch.capture import inputs, pcap, pcapng
 from sipwatch.capture.merge import Member, merge
 from sipwatch.capture.source import Source, is_stream
 from sipwatch.capture.stats import CaptureError, CaptureStats, Damage, FileReport
-from sipwatch.net.frames import SIP_PORTS, FrameDecoder
+from sipwatch.net.dispatch import SIP_PORTS
+from sipwatch.net.frames import FrameDecoder
 from sipwatch.net.types import Batch
 
 #: Bytes read at once. Larger ones are slower: a block no longer fits the cache while it is walked,

@@ -150,8 +150,6 @@ class PcapReader:
                     return offset
             start, packets = offset, self._report.packets
             offset = self._walk(buffer, offset, end, found)
-            if not packets and self._report.packets:
-                self._report.first_seen(self._time(buffer, start))
             headers = (self._report.packets - packets) * self._shape.header
             self._report.bytes += offset - start - headers
             if not self._is_damaged(buffer, offset, end):
@@ -164,7 +162,7 @@ class PcapReader:
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, decode, name = self._decoder.plain, self._decoder.decode, self._report.name
         rejected = snapped = 0
-        last = -1
+        began = last = offset
         for number in count(self._report.packets + 1):
             # seconds, fraction, captured and wire length; then the fields of the layout
             sec, frac, length, wire, kind, version, part, protocol, first = unpack(buffer, offset)
@@ -197,10 +195,11 @@ class PcapReader:
             last = offset
             offset = following
         self._decoder.counts.udp_other += rejected
+        if number > self._report.packets + 1:
+            self._report.seen(self._time(buffer, began))
+            self._report.seen(self._time(buffer, last))
         self._report.packets = number - 1
         self._report.snapped += snapped
-        if last >= 0:
-            self._report.last_seen(self._time(buffer, last))
         return offset
 
     def _time(self, buffer: bytes, offset: int) -> float:

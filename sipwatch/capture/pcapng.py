@@ -210,9 +210,7 @@ class _Blocks:
         self.report.bytes += length
         self.report.snapped += length < wire
         if kind != SIMPLE:
-            if self.report.first_time is None:
-                self.report.first_seen(time)
-            self.report.last_seen(time)
+            self.report.seen(time)
         packet(time, data[start : start + length], interface.linktype)
 
     def _fields(
@@ -326,7 +324,8 @@ class PcapngReader:
         length_at, same = self._blocks.parse.length, self._blocks.same
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, decode, name = self._decoder.plain, self._decoder.decode, report.name
-        rejected = snapped = captured = last = 0
+        rejected = snapped = captured = 0
+        began = last = offset
         for packet in count(report.packets + 1):
             # type and length of the block, interface, time, captured and wire length; then the
             # fields of the layout
@@ -372,21 +371,21 @@ class PcapngReader:
             captured += length
             last = offset
             offset = following
-        self._account(buffer, last, packet - 1, captured, snapped)
+        if packet > report.packets + 1:
+            self._saw(buffer, began)
+            self._saw(buffer, last)
+        report.packets = packet - 1
+        report.bytes += captured
+        report.snapped += snapped
         self._decoder.counts.udp_other += rejected
         return offset
 
-    def _account(self, buffer: bytes, last: int, packets: int, captured: int, snapped: int) -> None:
-        """Puts down what a walk has read, up to its last block."""
-        report = self._report
-        if packets > report.packets:
-            _, _, number, high, low, _, _ = self._blocks.parse.enhanced(buffer, last)
-            time = self._blocks.interfaces[number].seconds(high, low)
-            if time is not None:
-                report.last_seen(time)
-        report.packets = packets
-        report.bytes += captured
-        report.snapped += snapped
+    def _saw(self, buffer: bytes, offset: int) -> None:
+        """Takes in the time of an enhanced packet block."""
+        _, _, number, high, low, _, _ = self._blocks.parse.enhanced(buffer, offset)
+        time = self._blocks.interfaces[number].seconds(high, low)
+        if time is not None:
+            self._report.seen(time)
 
     def _search(self, buffer: bytes, offset: int, end: int) -> int:
         """Looks for the next sound block; where to go on, now or with more bytes."""

@@ -46,15 +46,12 @@ class FileReport:
     #: Damages beyond those that are listed.
     more_damage: int = 0
 
-    def first_seen(self, time: float) -> None:
-        """Takes in the time of the first packet."""
-        self.first_time = time
-        self.last_seen(time)
-
-    def last_seen(self, time: float) -> None:
-        """Takes in the time of the last packet of a block."""
-        if self.last_time is None or time > self.last_time:
-            self.last_time = time
+    def seen(self, time: float) -> None:
+        """Takes in the time of the first or the last packet of a block."""
+        if self.first_time is None or self.last_time is None:
+            self.first_time = self.last_time = time
+        else:
+            self.last_time = max(self.last_time, time)
 
     def lost(self, position: int, what: str) -> None:
         """Records that something could not be read."""

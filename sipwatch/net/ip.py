@@ -20,9 +20,9 @@ GRE, ESP, AH, ICMPV6, NO_NEXT, DESTINATION, L2TP, SCTP, MOBILITY = (
     135,
 )
 
-# Extension headers with a length in units of 8 bytes beyond the first 8 (RFC 8200 section 4,
-# RFC 6275, RFC 7401, RFC 5533).
-_EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, DESTINATION, MOBILITY, 139, 140})
+#: Extension headers with a length in units of 8 bytes beyond the first 8 (RFC 8200 section 4,
+#: RFC 6275, RFC 7401, RFC 5533).
+EXTENSIONS = frozenset({HOP_BY_HOP, ROUTING, DESTINATION, MOBILITY, 139, 140})
 
 _ipv4 = Struct(">BxHHHxB2x4s4s").unpack_from
 _ipv6 = Struct(">IHBx16s16s").unpack_from
@@ -44,8 +44,8 @@ class Header(NamedTuple):
     #: The payload in the packet's bytes.
     start: int
     end: int
-    #: Whether the packet was longer than what is there.
-    cut: bool
+    #: Bytes of the packet behind ``end`` that were on the wire.
+    missing: int
 
     @property
     def is_fragment(self) -> bool:
@@ -85,7 +85,7 @@ def parse_ipv4(data: bytes, start: int, end: int) -> Header:
         bool(fragment & 0x2000),
         start + header,
         min(stop, end),
-        stop > end,
+        max(0, stop - end),
     )
 
 
@@ -99,7 +99,7 @@ def parse_ipv6(data: bytes, start: int, end: int) -> Header:
     stop = offset + length if length else end
     limit = min(stop, end)
     ident, fragment_offset, more = -1, 0, False
-    while protocol in _EXTENSIONS or protocol in (FRAGMENT, AH):
+    while protocol in EXTENSIONS or protocol in (FRAGMENT, AH):
         if fragment_offset:
             break
         if protocol == FRAGMENT:
@@ -117,5 +117,13 @@ def parse_ipv6(data: bytes, start: int, end: int) -> Header:
         if more:
             break
     return Header(
-        protocol, source, destination, ident, fragment_offset, more, offset, limit, stop > end
+        protocol,
+        source,
+        destination,
+        ident,
+        fragment_offset,
+        more,
+        offset,
+        limit,
+        max(0, stop - end),
     )

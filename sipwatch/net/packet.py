@@ -19,6 +19,7 @@ class Packet:
         "interface",
         "ip_id",
         "layer",
+        "missing",
         "number",
         "source",
         "time",
@@ -35,7 +36,9 @@ class Packet:
         self.destination = b""
         #: IPv4 identification; -1 for IPv6.
         self.ip_id = -1
-        #: How many headers of a network layer lie above: bounds nested tunnels.
+        #: Bytes at the end of the innermost IP packet that a snap length cut.
+        self.missing = 0
+        #: How many headers that may hold their own kind lie above: bounds nested tunnels.
         self.depth = 0
         #: The layer at work, for the name of what is too short to be read.
         self.layer = "link"

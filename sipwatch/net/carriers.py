@@ -1,0 +1,280 @@
+"""Joins the decoders of streams, fragments, tunnels and mirrors to the way of the packets.
+
+Each of those decoders knows its own protocol and nothing else; the small classes here give them
+what they ask for out of a packet, and send on what they find.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from struct import Struct
+from typing import Protocol
+
+from sipwatch.net import fragments, hep, ip, linktypes, recognise, sctp, tcp, tunnels
+from sipwatch.net.dispatch import Dispatch
+from sipwatch.net.packet import Decode, Layer, Malformed, Packet
+from sipwatch.net.types import Batch, Datagram
+
+_tcp_header = Struct(">HHIIBB").unpack_from
+
+
+class Carrier(Protocol):
+    """A decoder that may hold something back."""
+
+    def set_ports(self, ports: frozenset[int]) -> None:
+        """Takes note of where SIP is expected."""
+
+    def advance(self, now: float) -> Batch:
+        """What has waited long enough."""
+
+    def finish(self) -> Batch:
+        """What is left at the end."""
+
+
+def attach(dispatch: Dispatch, ports: frozenset[int]) -> list[Carrier]:
+    """Registers all decoders; those that hold something back are returned."""
+    _Tunnels(dispatch)
+    _Mirrors(dispatch)
+    _Sctp(dispatch)
+    return [_Fragments(dispatch), _Tcp(dispatch, ports)]
+
+
+class _Deltas:
+    """What a decoder's own counters have grown by since the last look."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, int] = {}
+
+    def since(self, now: dict[str, int]) -> Counter[str]:
+        grown = Counter({name: now[name] - self._before.get(name, 0) for name in now})
+        self._before = now
+        return grown
+
+
+class _Fragments:
+    """IP fragments."""
+
+    #: Counters of the reassembly that tell of datagrams or parts of them that nobody will read.
+    _LOST = ("timed_out", "evicted", "too_many_fragments", "out_of_bounds", "conflicting_length")
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._reassembler = fragments.Reassembler()
+        self._deltas = _Deltas()
+        dispatch.reassemble = self._receive
+
+    def set_ports(self, ports: frozenset[int]) -> None:
+        """Fragments have no ports."""
+
+    def _receive(self, packet: Packet, header: ip.Header) -> None:
+        data = packet.data[header.start : header.end]
+        whole = self._reassembler.receive(
+            packet.time,
+            header.source,
+            header.destination,
+            header.protocol,
+            header.ident,
+            header.fragment_offset,
+            header.more_fragments,
+            data,
+            len(data) + header.missing,
+            (packet.interface, packet.number),
+        )
+        if whole is not None:
+            packet.data, packet.missing = whole.payload, 0
+            self._dispatch.transport(packet, whole.protocol, 0, len(whole.payload))
+
+    def advance(self, now: float) -> Batch:
+        return self._cut(self._reassembler.advance(now))
+
+    def finish(self) -> Batch:
+        return self._cut(self._reassembler.finish())
+
+    def _cut(self, cuts: list[fragments.Cut]) -> Batch:
+        found: Batch = []
+        for cut in cuts:
+            interface, number = cut.tag if isinstance(cut.tag, tuple) else ("", 0)
+            packet = Packet(cut.time, cut.payload, interface, number)
+            packet.source, packet.destination = cut.source, cut.destination
+            packet.ip_id = cut.ident if len(cut.source) == 4 else -1
+            self._dispatch.guarded(self._transport(cut.protocol), packet)
+            found += packet.found
+        grown = self._deltas.since(self._reassembler.stats())
+        not_decoded = self._dispatch.counts.not_decoded
+        not_decoded.update({("fragments", name): grown[name] for name in self._LOST if grown[name]})
+        if grown["partial"]:
+            not_decoded["fragments", "only the first one was captured"] += grown["partial"]
+        return found
+
+    def _transport(self, protocol: int) -> Decode:
+        return lambda packet, start, end: self._dispatch.transport(packet, protocol, start, end)
+
+
+class _Tcp:
+    """SIP over TCP and over WebSocket."""
+
+    #: Counters of the streams that tell of messages that nobody will read.
+    _LOST = ("gaps", "damaged", "oversized", "unfinished", "evicted_streams")
+
+    def __init__(self, dispatch: Dispatch, ports: frozenset[int]) -> None:
+        self._dispatch = dispatch
+        self._ports = ports
+        self._streams = tcp.Streams(ports=ports)
+        self._deltas = _Deltas()
+        dispatch.protocols[ip.TCP] = Layer("TCP", self._receive)
+
+    def set_ports(self, ports: frozenset[int]) -> None:
+        self._ports = ports
+        self._streams.ports = ports
+
+    def _receive(self, packet: Packet, start: int, end: int) -> None:
+        packet.layer = "tcp"
+        data = packet.data
+        source, destination, sequence, acknowledged, offset, flags = _tcp_header(data, start)
+        payload = start + (offset >> 4) * 4
+        if payload < start + 20 or payload > end:
+            raise Malformed("header length")
+        found = self._streams.receive(
+            packet.time,
+            (packet.source, source),
+            (packet.destination, destination),
+            sequence,
+            acknowledged,
+            flags,
+            data[payload:end],
+            packet.interface,
+            packet.number,
+            packet.missing,
+        )
+        counts = self._dispatch.counts
+        if found:
+            counts.sip_datagrams += len(found)
+            packet.found.extend(found)
+        elif recognise.is_tls(data[payload : min(payload + 3, end)]):
+            counts.tls[self._server_port(source, destination)] += 1
+        else:
+            counts.tcp_other += 1
+
+    def _server_port(self, source: int, destination: int) -> int:
+        """Which of two ports is the well-known one."""
+        if source in self._ports:
+            return source
+        return destination if destination in self._ports else min(source, destination)
+
+    def advance(self, now: float) -> Batch:
+        return self._late(self._streams.advance(now))
+
+    def finish(self) -> Batch:
+        return self._late(self._streams.finish())
+
+    def _late(self, found: list[Datagram]) -> Batch:
+        counts = self._dispatch.counts
+        counts.sip_datagrams += len(found)
+        grown = self._deltas.since(self._streams.counts.as_dict())
+        counts.not_decoded.update({("tcp", n): grown[n] for n in self._LOST if grown[n]})
+        counts.tls_connections.update(self._streams.tls - counts.tls_connections)
+        return [*found]
+
+
+class _Sctp:
+    """SIP over SCTP."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._associations = sctp.Associations()
+        dispatch.protocols[ip.SCTP] = Layer("SCTP", self._receive)
+
+    def _receive(self, packet: Packet, start: int, end: int) -> None:
+        packet.layer = "sctp"
+        other = True
+        for message in self._associations.receive(packet.data[start:end]):
+            offset = recognise.start_of(message.payload)
+            if offset >= 0:
+                other = False
+                self._dispatch.found(
+                    packet,
+                    "SCTP",
+                    message.source_port,
+                    message.destination_port,
+                    message.payload[offset:],
+                )
+        self._dispatch.counts.ip_other += other
+
+
+class _Mirrors:
+    """Packets that a HEP agent sends to its collector, seen on the way."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        dispatch.inspections.append(self._receive)
+
+    def _receive(self, packet: Packet, start: int, end: int) -> bool:
+        data = packet.data
+        if data[start] not in b"H\x01\x02":
+            return False
+        try:
+            mirrored = hep.decode(data[start:end])
+        except hep.HepError:
+            return False
+        offset = recognise.start_of(mirrored.payload)
+        if offset < 0:
+            self._dispatch.counts.udp_other += 1
+            return True
+        packet.source, source_port = mirrored.source
+        packet.destination, destination_port = mirrored.destination
+        packet.ip_id = -1
+        payload = mirrored.payload[offset:]
+        self._dispatch.found(packet, mirrored.transport, source_port, destination_port, payload)
+        return True
+
+
+class _Tunnels:
+    """What has other packets inside, of whatever depth."""
+
+    #: Refusals that leave us blind; the others tell of signalling, or of another protocol.
+    _BLIND = frozenset({"encrypted", "compressed", "gre_routing", "cut"})
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+        self._inner: dict[str, Decode] = {
+            "ipv4": dispatch.ip,
+            "ipv6": dispatch.ip,
+            "ethernet": self._ethernet,
+            "tcp": self._transport(ip.TCP),
+            "udp": self._transport(ip.UDP),
+            "sctp": self._transport(ip.SCTP),
+        }
+        for registry, entries in (
+            (dispatch.ethertypes, tunnels.BY_ETHERTYPE),
+            (dispatch.protocols, tunnels.BY_IP_PROTOCOL),
+            (dispatch.udp_ports, tunnels.BY_UDP_PORT),
+        ):
+            for number, tunnel in entries.items():
+                registry[number] = Layer(tunnel.name, self._unwrap(tunnel))
+
+    def _unwrap(self, tunnel: tunnels.Tunnel) -> Decode:
+        def unwrap(packet: Packet, start: int, end: int) -> None:
+            packet.layer = "tunnel"
+            self._dispatch.enter(packet)
+            try:
+                inner = tunnel.decode(packet.data, start, end)
+            except tunnels.Refused as refusal:
+                self._refused(tunnel, refusal.reason)
+            else:
+                self._inner[inner.kind](packet, inner.offset, inner.end)
+
+        return unwrap
+
+    def _refused(self, tunnel: tunnels.Tunnel, reason: str) -> None:
+        counts = self._dispatch.counts
+        if reason in self._BLIND:
+            counts.not_decoded["tunnel", f"{tunnel.name}: {reason}"] += 1
+        else:
+            counts.tunnel_other[tunnel.name, reason] += 1
+
+    def _ethernet(self, packet: Packet, start: int, end: int) -> None:
+        ethertype, offset = linktypes.ethernet(packet.data, start)
+        self._dispatch.frame(packet, ethertype, offset, end)
+
+    def _transport(self, protocol: int) -> Decode:
+        return lambda packet, start, end: self._dispatch.transport(packet, protocol, start, end)
