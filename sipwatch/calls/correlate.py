@@ -11,23 +11,30 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 
-from sipwatch.calls.identity import display_of, keys_of, target_of
+from sipwatch.calls.identity import display_of, keys_of
+from sipwatch.calls.pairing import (
+    PROMPT_SECONDS,
+    SAME_MOMENT_SECONDS,
+    SKEW_SECONDS,
+    TOGETHER_SECONDS,
+    answered_within,
+    end_of_leg,
+    group_score,
+    is_over,
+    lifeless,
+    named,
+    pairing_evidence,
+    prompt_score,
+    ringing_elsewhere,
+    same_target,
+    talking,
+    together_score,
+)
 from sipwatch.calls.settings import Places, TrackerSettings
 from sipwatch.calls.types import Attempt, Call, CallEnded, Direction, Event
 from sipwatch.calls.wheel import Wheel
 from sipwatch.sip.message import Message
 
-#: A PBX begins an agent's leg this soon after what caused it.
-PROMPT_SECONDS = 0.1
-#: Ends that a B2BUA hands from one leg to the other come within this time (FreeSWITCH polls
-#: every 20 ms and was seen to need 70).
-TOGETHER_SECONDS = 0.15
-#: A 180 is handed on in this time.
-RINGING_TOGETHER_SECONDS = 0.06
-#: Clocks of two capture points may show an effect this long before its cause.
-SKEW_SECONDS = 0.005
-#: A living agent's leg ends within this time after its caller's, or it is not his.
-OUTLIVES_SECONDS = 1.0
 #: Legs of one hidden caller begin together.
 SIBLINGS_SECONDS = 0.05
 #: A pick-up is answered from this long before to TOGETHER after the ringing leg is cancelled.
@@ -41,7 +48,6 @@ ENOUGH = 1.9
 _MOST_CANDIDATES = 32
 _MOST_MEMBERS = 500
 _MOST_PLACES = 4096
-_FAR = 1e18
 
 
 @dataclass(slots=True)
@@ -55,7 +61,8 @@ class Arrivals:
     triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
     #: Ends and answers of callers' legs, to find what an agent's leg ended with.
     marks: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
-    #: Agents' legs without a caller in view.
+    #: The latest agents' legs, and those without a caller in view.
+    legs: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
     orphans: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
 
 
@@ -218,7 +225,7 @@ class Correlator:
 
     def _same_call_id(self, attempt: Attempt, known: list[Attempt]) -> bool:
         for other in reversed(known):
-            if other.destination[0] == attempt.source[0] and not _over(other):
+            if other.destination[0] == attempt.source[0] and not is_over(other):
                 self._pair(attempt, other, ["same Call-ID as the caller's leg"])
                 return True
         for other in known:
@@ -247,7 +254,7 @@ class Correlator:
         values = self._values(invite, caller=False)
         for value in values:
             other = arrivals.by_value.get(value)
-            if other is not None and other is not attempt and not _over(other):
+            if other is not None and other is not attempt and not is_over(other):
                 what = "same SDP origin" if value.startswith(b"o=") else "same header value"
                 self._pair(attempt, other, [f"{what} as the caller's leg"])
                 return True
@@ -255,12 +262,13 @@ class Correlator:
         keys = keys_of(invite)
         display = "" if keys else display_of(invite)
         self._keys[-attempt.serial] = (attempt.source[0], keys, display, [])
+        self._gather(attempt, arrivals, keys, display)
         found: dict[int, Attempt] = {}
         if "time" in self._rules:
             for at, other in reversed(arrivals.triggers):
                 if at < now - PROMPT_SECONDS:
                     break
-                if other is not attempt and not _over(other):
+                if other is not attempt and not is_over(other):
                     found.setdefault(other.serial, other)
         if "identity" in self._rules:
             for key in keys or ((display,) if display else ()):
@@ -271,7 +279,7 @@ class Correlator:
                             found.setdefault(serial, same[serial])
         if not found and attempt.role == "agent" and len(arrivals.live) == 1:
             (only,) = arrivals.live.values()
-            if only is not attempt and not _talking(only, now):
+            if only is not attempt and not talking(only, now):
                 found[only.serial] = only
         candidates = list(found.values())[:_MOST_CANDIDATES]
         for other in candidates:
@@ -286,6 +294,23 @@ class Correlator:
         if attempt.role == "agent":
             self._orphan(attempt, arrivals, keys, display)
         return False
+
+    def _gather(
+        self, attempt: Attempt, arrivals: Arrivals, keys: frozenset[str], display: str
+    ) -> None:
+        """Find the ring group that this leg belongs to."""
+        if attempt.role != "agent":
+            return
+        for other in reversed(arrivals.legs):
+            if attempt.started_at - other.started_at > SAME_MOMENT_SECONDS:
+                break
+            known = self._keys.get(-other.serial)
+            same = known is not None and known[1] == keys and known[2] == display
+            if same and not same_target(attempt, other):
+                attempt.group = other.group
+                break
+        attempt.group.append(attempt)
+        arrivals.legs.append(attempt)
 
     def _learned(self, attempt: Attempt, caller: Attempt) -> None:
         """Without configured addresses, an address that hands calls on is the PBX."""
@@ -308,7 +333,7 @@ class Correlator:
                     break
                 known = self._keys.get(-other.serial)
                 same = known is not None and known[1] == keys and known[2] == display
-                if same and other.call is not None and not _same_target(attempt, other):
+                if same and other.call is not None and not same_target(attempt, other):
                     delay = attempt.started_at - other.started_at
                     attempt.correlation.append(
                         f"begun {delay * 1000:.0f} ms after a leg for the same caller"
@@ -336,7 +361,7 @@ class Correlator:
 
     def _score(self, attempt: Attempt, caller: Attempt, final: bool) -> float:
         """How well this caller explains this leg; see the constants beside each line."""
-        score = _prompt_score(attempt, caller) if "time" in self._rules else 0.0
+        score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
         known = self._keys.get(caller.serial) or self._departed(caller)
         mine = self._keys.get(-attempt.serial)
         if mine is not None and known is not None and "identity" in self._rules:
@@ -346,13 +371,14 @@ class Correlator:
                 score += 2.0
             elif not mine[1] and known[1] and caller.invite is not None:
                 score -= 0.5
-        if _talking(caller, attempt.started_at):
+        if talking(caller, attempt.started_at):
             score -= 2.5
-        elif _ringing_elsewhere(caller, attempt):
-            score -= 0.5
+        elif ringing_elsewhere(caller, attempt):
+            # A queue may ring another agent beside one that rings; a Dial or bridge hardly does.
+            score -= 0.5 if caller.answered_at is not None else 1.5
         if final and "ends" in self._rules:
-            score += _together(attempt, caller)
-        if "party_id" in self._rules and _named(caller, attempt):
+            score += together_score(attempt, caller) + group_score(attempt, caller)
+        if "party_id" in self._rules and named(caller, attempt):
             score += 2.0
         return score
 
@@ -453,8 +479,8 @@ class Correlator:
             self.resolve(attempt)
         if "pickup" in self._rules:
             self._picked_up(attempt)
-        for suitor in list(attempt.suitors):
-            self.resolve(suitor)
+        if attempt.answered_at is None:
+            self._part(attempt, now)
         if attempt.answered_at is not None or attempt.cancel_at is not None:
             return None
         if attempt.final_at is None and not attempt.incomplete:
@@ -471,13 +497,27 @@ class Correlator:
                 child.closed_by = "timer"
                 self._wheel.set(child, now)
                 waiting = True
-            elif _end_of(child) is None and child.first_response_at is not None:
-                child.correlation.append("refuted: it outlived its caller")
+            elif end_of_leg(child) is None and child.first_response_at is not None:
                 child.candidates = [c for c in child.candidates if c is not attempt]
                 self._release_child(child)
             else:
                 waiting = True
         return now + 60.0 if waiting else None
+
+    def _part(self, caller: Attempt, now: float) -> None:
+        """This caller is over: legs that wait for more to be known are his now, or never."""
+        for suitor in list(caller.suitors):
+            end = end_of_leg(suitor)
+            if end is not None and end > now - 2 * TOGETHER_SECONDS:
+                continue  # it has just ended; its own time to be judged comes
+            if end is not None or suitor.answered_at is not None or lifeless(suitor):
+                self.resolve(suitor)
+                continue
+            caller.suitors.remove(suitor)
+            if caller in suitor.candidates:
+                suitor.candidates.remove(caller)
+            if suitor.parent is caller:
+                self._release_child(suitor)
 
     def _release_child(self, child: Attempt) -> None:
         best = self._best(child, final=True)
@@ -496,7 +536,7 @@ class Correlator:
         best = self._best(attempt, final=True)
         why = []
         if best is not None:
-            why = _evidence(attempt, best, self._shared_identity(attempt, best))
+            why = pairing_evidence(attempt, best, self._shared_identity(attempt, best))
         if best is not attempt.parent:
             if best is not None:
                 self._pair(attempt, best, why)
@@ -522,7 +562,7 @@ class Correlator:
         """Callers whose leg was answered or ended together with this one."""
         if "ends" not in self._rules:
             return []
-        times = [t for t in (attempt.answered_at, _end_of(attempt)) if t is not None]
+        times = [t for t in (attempt.answered_at, end_of_leg(attempt)) if t is not None]
         if not times:
             return []
         found: dict[int, Attempt] = {}
@@ -546,7 +586,7 @@ class Correlator:
             return
         if abs(parent.answered_at - at) > PICKUP_SECONDS:
             return
-        if any(_answered_within(child, at) for child in parent.children):
+        if any(answered_within(child, at) for child in parent.children):
             return
         found = [
             other
@@ -577,8 +617,7 @@ class Correlator:
 
     def over(self, attempt: Attempt, now: float) -> None:
         """Neither transaction nor dialog is left of this attempt."""
-        for suitor in list(attempt.suitors):
-            self.resolve(suitor)
+        self._part(attempt, now)
         self._depart(attempt)
         if attempt.role == "caller" and not attempt.children:
             reached = attempt.first_18x_at is not None or attempt.answered_at is not None
@@ -602,7 +641,7 @@ class Correlator:
         for attempt in call.attempts:
             if attempt.dialog_over:
                 continue
-            if left and not attempt.settled and _lifeless(attempt):
+            if left and not attempt.settled and lifeless(attempt):
                 continue
             return
         call.ended = True
@@ -620,151 +659,3 @@ class Correlator:
         """After `finish`, when all attempts are over."""
         self._arrivals.clear()
         self._keys.clear()
-
-
-# --- facts about pairs of legs ------------------------------------------------------------------
-
-
-def _end_of(attempt: Attempt) -> float | None:
-    """When this leg was ended by a CANCEL, a refusal or a BYE."""
-    times = [t for t in (attempt.cancel_at, attempt.final_at, attempt.bye_at) if t is not None]
-    return min(times) if times else None
-
-
-def _over(attempt: Attempt) -> bool:
-    return attempt.dialog_over or (_end_of(attempt) is not None and not _to_be_retried(attempt))
-
-
-def _to_be_retried(attempt: Attempt) -> bool:
-    return attempt.final_status in (401, 407) and not attempt.settled
-
-
-def _lifeless(attempt: Attempt) -> bool:
-    """Never answered anything, or did not answer its CANCEL: a dead device's leg."""
-    return attempt.first_response_at is None or (
-        attempt.cancel_at is not None and attempt.cancel_answered_at is None
-    )
-
-
-def _talking(caller: Attempt, now: float) -> bool:
-    """An agent has answered this caller, and nobody has asked for a transfer since."""
-    for child in caller.children:
-        if child.answered_at is None or child.answered_at > now:
-            continue
-        if child.bye_at is not None and child.bye_at <= now:
-            continue
-        refer = max(child.refer_at or 0.0, caller.refer_at or 0.0)
-        if refer < child.answered_at:
-            return True
-    return False
-
-
-def _ringing_elsewhere(caller: Attempt, attempt: Attempt) -> bool:
-    """Another leg of this caller began clearly earlier and has not ended: a weak contradiction."""
-    for child in caller.children:
-        if child is attempt or child.started_at > attempt.started_at - PROMPT_SECONDS:
-            continue
-        end = _end_of(child)
-        if end is None or end > attempt.started_at + PROMPT_SECONDS:
-            return True
-    return False
-
-
-def _prompt_score(attempt: Attempt, caller: Attempt) -> float:
-    """3 for at once down to 2 for 100 ms after a cause; less for the slower ways of a PBX."""
-    now = attempt.started_at
-    causes = [caller.started_at, caller.transmissions[0]]
-    for at in (caller.answered_at, caller.refer_at):
-        if at is not None:
-            causes.append(at)
-    for child in caller.children:
-        if child is not attempt:
-            for at in (_end_of(child), child.refer_at):
-                if at is not None:
-                    causes.append(at)
-    delays = [now - at for at in causes if at <= now + SKEW_SECONDS]
-    if not delays:
-        return -_FAR
-    delay = max(0.0, min(delays))
-    if delay <= PROMPT_SECONDS:
-        return 3.0 - delay / PROMPT_SECONDS
-    if delay <= 0.6:
-        return 1.0  # Asterisk's queue waits half a second after its answer
-    return 0.5 if delay <= 3.5 else 0.0  # FreeSWITCH's fifo and IVR
-
-
-def _together(attempt: Attempt, caller: Attempt) -> float:
-    """What simultaneous answers and ends say for, and outliving says against, this pair."""
-    score = 0.0
-    mine, his = _end_of(attempt), _end_of(caller)
-    if _follows(caller.first_18x_at, attempt.first_18x_at, RINGING_TOGETHER_SECONDS):
-        score += 1.5
-    if _follows(caller.answered_at, attempt.answered_at, TOGETHER_SECONDS):
-        score += 4.0
-    if attempt.answered_at is not None and attempt.cancel_at is None:
-        late = caller.answered_at is None or caller.answered_at > attempt.answered_at + 1.0
-        if late and attempt.parent is not None:
-            score -= 3.0
-    if his is not None and mine is not None and abs(mine - his) <= TOGETHER_SECONDS:
-        score += 4.0
-    elif his is not None and attempt.first_response_at is not None:
-        transferred = caller.refer_at is not None or attempt.refer_at is not None
-        outlived = mine is None or mine > his + OUTLIVES_SECONDS
-        if outlived and not transferred and not _lifeless(attempt):
-            score -= 6.0
-    return score
-
-
-def _follows(his: float | None, mine: float | None, seconds: float) -> bool:
-    """Whether the caller's leg got the same thing right after this one."""
-    return his is not None and mine is not None and -SKEW_SECONDS <= his - mine <= seconds
-
-
-def _named(caller: Attempt, attempt: Attempt) -> bool:
-    """FreeSWITCH names the agent to the caller in Remote-Party-ID or P-Asserted-Identity."""
-    if attempt.invite is None:
-        return False
-    target = target_of(attempt.invite).encode()
-    if not target:
-        return False
-    for message in (caller.answer, caller.provisional, caller.ringing):
-        if message is None:
-            continue
-        if message.raw.find(b"Party-ID", 0, message.head_end) < 0 and (
-            message.raw.find(b"P-Asserted", 0, message.head_end) < 0
-        ):
-            continue
-        for name in (b"remote-party-id", b"p-asserted-identity"):
-            for value in message.index.get(name, ()):
-                if b":" + target + b"@" in value:
-                    return True
-    return False
-
-
-def _answered_within(child: Attempt, at: float) -> bool:
-    return child.answered_at is not None and abs(child.answered_at - at) <= 1.0
-
-
-def _same_target(one: Attempt, other: Attempt) -> bool:
-    if one.invite is None or other.invite is None:
-        return False
-    return (
-        one.destination == other.destination and one.invite.request_uri == other.invite.request_uri
-    )
-
-
-def _evidence(attempt: Attempt, caller: Attempt, same_identity: bool) -> list[str]:
-    why = []
-    delay = attempt.started_at - caller.transmissions[0]
-    if 0 <= delay <= PROMPT_SECONDS:
-        why.append(f"INVITE {delay * 1000:.0f} ms after the caller's")
-    if same_identity:
-        why.append("same caller identity")
-    mine, his = _end_of(attempt), _end_of(caller)
-    if mine is not None and his is not None and abs(mine - his) <= TOGETHER_SECONDS:
-        why.append(f"ended within {abs(mine - his) * 1000:.0f} ms of the caller's leg")
-    if attempt.answered_at is not None and caller.answered_at is not None:
-        gap = caller.answered_at - attempt.answered_at
-        if abs(gap) <= TOGETHER_SECONDS:
-            why.append(f"answered within {abs(gap) * 1000:.0f} ms of the caller's leg")
-    return why or ["the only caller that fits"]

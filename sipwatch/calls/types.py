@@ -170,6 +170,7 @@ class Attempt:
         "first_response_at",
         "forks",
         "from_tag",
+        "group",
         "hidden_parent",
         "icmp_at",
         "icmp_code",
@@ -323,6 +324,8 @@ class Attempt:
     correlation: list[str]
     #: How many callers fitted equally; 0 when the pairing is clear or there is none.
     ambiguous: int
+    #: Legs begun in the same moment for the same caller, this one included: a ring group.
+    group: list[Attempt]
     #: An agent's leg of a call whose caller's leg is out of view.
     hidden_parent: bool
 
@@ -395,6 +398,7 @@ class Attempt:
         self.candidates = []
         self.suitors = []
         self.correlation = []
+        self.group = []
         self.ambiguous = 0
         self.hidden_parent = False
         self.deadline = self.due = float("inf")

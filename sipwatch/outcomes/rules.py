@@ -125,7 +125,8 @@ def _refused_by_pbx(scene: Scene) -> bool:
         return True
     # Nothing has shown yet whether this host's agents' legs are in view: then only the speed of
     # the refusal tells the dialplan from a phone whose leg we do not see.
-    if not scene.settings.places_configured or scene.host.without_agents:
+    others = scene.host.without_agents - (a.first_18x_at is not None)
+    if not scene.settings.places_configured or others > 0:
         return False
     prompt = scene.responder.refusal_seconds
     return announced or prompt == 0.0 or scene.final_seconds < prompt
