@@ -1,0 +1,574 @@
+"""The truth of a capture, written from what the parties did and from the PBX's own account.
+
+Nothing here reads the messages: the parties' log says what phones, carriers and callers did and
+when, the PBX's log which legs were of one call and how each Dial and Queue ended. The capture is
+only asked which Call-IDs have an INVITE in it, so that none is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import struct
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from message import parse, tag_of
+from settings import CDR_FIELDS
+
+Entry = dict[str, Any]
+BRIEF = 5.0  # seconds: default of brief_abandon_seconds
+NO_ANSWER = 10.0  # seconds: default of no_answer_seconds
+SAME_MOMENT = 0.15  # what the PBX cannot be held to when two things happen at once
+EFFECT = 1.0  # how long a cause may take to reach the other legs
+BEST = (
+    "declined",
+    "no_answer",
+    "agent_busy",
+    "connection_timeout",
+    "device_not_responding",
+    "unavailable",
+)
+BY_STATUS = {
+    404: "not_found",
+    410: "not_found",
+    484: "not_found",
+    604: "not_found",
+    485: "not_found",
+    403: "unauthorized",
+    407: "unauthorized",
+    401: "unauthorized",
+    415: "not_acceptable",
+    488: "not_acceptable",
+    606: "not_acceptable",
+    500: "server_failure",
+    502: "server_failure",
+    503: "server_failure",
+    504: "connection_timeout/server_timeout",
+    302: "redirected/forwarded",
+}
+
+
+@dataclass(slots=True)
+class Verdict:
+    fact: str
+    expected: str
+    acceptable: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> Entry:
+        kept = [word for word in dict.fromkeys(self.acceptable) if word != self.expected]
+        return {"fact": self.fact, "expected": self.expected, "acceptable": kept}
+
+
+@dataclass(slots=True)
+class Account:
+    """The PBX's own: by Call-ID the end of its channel, by call how Dial and Queue ended."""
+
+    ends: dict[str, dict[str, str]]
+    results: dict[str, list[dict[str, str]]]
+    cdr: list[dict[str, str]]
+    queue_log: list[str]
+    picked: dict[str, str]  # the call that a channel picked up
+
+
+LINE = re.compile(r"^\[([\d.]+)\] .*? TRUTH (\w+) (.*)$")
+
+
+def read_account(folder: Path) -> Account:
+    """Reads the logs of an Asterisk."""
+    ends: dict[str, dict[str, str]] = {}
+    results: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for line in (folder / "log/truth").read_text().splitlines():
+        found = LINE.match(line)
+        if not found:
+            continue
+        pairs = dict(part.partition("=")[::2] for part in found.group(3).split())
+        pairs |= {"at": found.group(1), "what": found.group(2)}
+        if pairs["what"] == "end":
+            ends[pairs["callid"]] = pairs
+        else:
+            results[pairs["linked"]].append(pairs)
+    master = folder / "log/cdr-custom/Master.csv"
+    rows = csv.reader(master.read_text().splitlines()) if master.exists() else []
+    cdr = [dict(zip(CDR_FIELDS, row, strict=True)) for row in rows]
+    log = folder / "log/queue_log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    kept = [line for line in lines if "QUEUESTART" not in line]
+    return Account(ends, results, cdr, kept, read_pick_ups(folder))
+
+
+def read_pick_ups(folder: Path) -> dict[str, str]:
+    master = folder / "log/cel-custom/Master.csv"
+    rows = csv.reader(master.read_text().splitlines()) if master.exists() else []
+    return {
+        json.loads(extra)["pickup_channel"]: linked
+        for event, _, _, linked, extra in rows
+        if event == "PICKUP"
+    }
+
+
+# The legs of one call
+
+
+@dataclass(slots=True)
+class Group:
+    """The legs of one call, as the PBX ties them."""
+
+    calling: list[Entry] = field(default_factory=list)
+    called: list[Entry] = field(default_factory=list)
+    results: list[dict[str, str]] = field(default_factory=list)
+    dialstatus: str = ""
+
+    @property
+    def caller(self) -> Entry | None:
+        """The leg of the one who called: neither a pick-up nor a consultation."""
+        plain = [leg for leg in self.calling if not helps(leg)]
+        return min(plain, key=lambda leg: leg["sent"]) if plain else None
+
+    @property
+    def pick_up(self) -> Entry | None:
+        found = [
+            leg for leg in self.calling if leg["to"].startswith("*8") and leg.get("final") == 200
+        ]
+        return found[0] if found else None
+
+    @property
+    def pick_up_alone(self) -> bool:
+        return not self.called and all(leg["to"].startswith("*8") for leg in self.calling)
+
+    @property
+    def begin(self) -> float:
+        return min(begin(leg) for leg in (*self.calling, *self.called))
+
+
+def helps(leg: Entry) -> bool:
+    return leg["to"].startswith("*8") or "consulting" in leg["behaviour"]
+
+
+def begin(leg: Entry) -> float:
+    return leg["sent"] if leg["role"] == "calling" else leg["invite"]
+
+
+def one_a_call_id(legs: list[Entry]) -> list[Entry]:
+    """A challenged INVITE and its retry are one attempt: the retry says how it went."""
+    kept: dict[str, Entry] = {}
+    for leg in legs:
+        first = kept.get(leg["call_id"])
+        if first is not None:
+            leg = leg | {"invite": begin(first), "challenge_sent": True}
+        kept[leg["call_id"]] = leg
+    return list(kept.values())
+
+
+def groups(legs: list[Entry], account: Account) -> list[Group]:
+    """Ties the legs by the PBX's linked ids, and consultations to the call they were for."""
+    key = {}
+    for leg in legs:
+        end = account.ends.get(leg["call_id"], {})
+        key[leg["call_id"]] = account.picked.get(
+            end.get("chan", ""), end.get("linked", leg["call_id"])
+        )
+    joined: dict[str, str] = {}
+    for leg in legs:
+        consulted_for = leg["behaviour"].get("consulting")
+        if consulted_for in key:
+            joined[key[leg["call_id"]]] = key[consulted_for]
+    found: dict[str, Group] = defaultdict(Group)
+    for leg in legs:
+        linked = key[leg["call_id"]]
+        name = joined.get(linked, linked)
+        group = found[name]
+        (group.calling if leg["role"] == "calling" else group.called).append(leg)
+        group.results = account.results.get(name, [])
+    for group in found.values():
+        caller = group.caller
+        if caller:
+            group.dialstatus = account.ends.get(caller["call_id"], {}).get("dialstatus", "")
+    return sorted(found.values(), key=lambda group: group.begin)
+
+
+# What a leg to a phone or carrier came to
+
+
+def rang(leg: Entry) -> bool:
+    return "ringing" in leg or "early" in leg
+
+
+def first_ring(leg: Entry) -> float:
+    return min(leg.get("ringing", float("inf")), leg.get("early", float("inf")))
+
+
+def by_ring_state(leg: Entry) -> str:
+    if rang(leg):
+        return "no_answer"
+    return "connection_timeout/after_trying" if "trying" in leg else "device_not_responding"
+
+
+def left_at(group: Group) -> float | None:
+    """When the caller gave up or hung up, None when he did not."""
+    caller = group.caller
+    if caller is None:
+        return None
+    if "cancel" in caller and caller.get("final") in (487, None):
+        return caller["cancel"]
+    return caller["bye"] if caller.get("bye_by") == "self" else None
+
+
+def talked(leg: Entry) -> bool:
+    """Whether a called leg's answer was in time: not crossed by a CANCEL, not hung up at once."""
+    if leg.get("final") != 200 or "cancel" in leg:
+        return False
+    at_once = leg.get("bye_by") == "peer" and leg["bye"] - leg["final_at"] < 0.1
+    return "ack" in leg and not at_once
+
+
+def waited(group: Group, until: float) -> float:
+    """Seconds that the caller waited before he left: from the first 18x, else from the INVITE."""
+    caller = group.caller
+    assert caller is not None
+    answered = caller.get("final") == 200 and caller["final_at"] < until
+    start = caller["sent"] if answered else min(first_ring(caller), until)
+    return until - (start if start < until else caller["sent"])
+
+
+def left(group: Group, until: float) -> str:
+    return "briefly_abandoned" if waited(group, until) <= BRIEF else "abandoned"
+
+
+def both_when_near(group: Group, until: float) -> list[str]:
+    near = abs(waited(group, until) - BRIEF) < 0.1
+    return ["abandoned", "briefly_abandoned"] if near else []
+
+
+def called_leg(leg: Entry, group: Group) -> Verdict:
+    kind, says, final = leg["behaviour"]["kind"], leg["behaviour"]["says"], leg.get("final")
+    if final == 200:
+        return answered_leg(leg, group, says)
+    if kind == "silent":
+        return Verdict(says, "device_not_responding")
+    if kind == "dead" and "died" in leg and leg.get("cancel", float("inf")) > leg["died"]:
+        state = "after_ringing" if rang(leg) else "after_trying"
+        return Verdict(says, f"connection_timeout/{state}")
+    if final == 487 or final is None:
+        return cut_leg(leg, group)
+    return refused_leg(leg, says)
+
+
+def answered_leg(leg: Entry, group: Group, says: str) -> Verdict:
+    says += f" after {leg['final_at'] - leg['invite']:.1f} s"
+    if talked(leg):
+        return Verdict(says, "answered")
+    if "ack" not in leg:
+        return Verdict(f"{says}, never ACKed", "connection_timeout/no_ack", ["answered"])
+    why = cut_leg(leg, group)
+    return Verdict(f"{says}, too late: {why.fact}", "answered", [why.expected, *why.acceptable])
+
+
+def refused_leg(leg: Entry, says: str) -> Verdict:
+    final = leg["final"]
+    length = leg["final_at"] - first_ring(leg) if rang(leg) else 0.0
+    if rang(leg):
+        says = f"rings {length:.1f} s, {says}"
+    match leg["behaviour"]["kind"]:
+        case "rejects":
+            return Verdict(says, "declined/manual")
+        case "busy":
+            return Verdict(says, "agent_busy")
+        case "disturbed":
+            acceptable = ["unavailable"] if final == 480 else []
+            return Verdict(says, "declined/automatic", acceptable)
+        case "own-timer":
+            return Verdict(says, "no_answer")
+    if final == 408:
+        if not rang(leg):
+            return Verdict(says, "device_not_responding")
+        near = "no_answer" if length >= NO_ANSWER else "connection_timeout/after_ringing"
+        return Verdict(says, near)
+    if final == 480:
+        expected = (
+            "no_answer"
+            if length >= NO_ANSWER
+            else "declined/manual"
+            if rang(leg)
+            else "unavailable"
+        )
+        return Verdict(says, expected)
+    acceptable = ["unavailable"] if final == 404 and leg["user"].isdigit() else []
+    return Verdict(says, BY_STATUS[final], acceptable)
+
+
+def cut_leg(leg: Entry, group: Group) -> Verdict:
+    """A leg that the PBX ended: why, by its account of the other legs."""
+    at = leg.get("cancel", leg.get("bye", leg.get("final_at", leg["invite"])))
+    length = at - leg["invite"]
+    cause = {"at": at, "says": f"{'rings' if rang(leg) else 'tried'} {length:.1f} s"}
+    winner = [
+        other
+        for other in group.called
+        if other is not leg and talked(other) and at - EFFECT < other["final_at"] < at + 0.05
+    ]
+    if winner:
+        return Verdict(
+            f"{cause['says']}, {winner[0]['user']} answered", "redirected/answered_elsewhere"
+        )
+    picked = group.pick_up
+    if picked and abs(picked["final_at"] - at) < EFFECT:
+        return Verdict(
+            f"{cause['says']}, picked up by {picked['user']}",
+            "redirected/picked_up",
+            ["redirected/answered_elsewhere"],
+        )
+    return gone_or_timer(leg, group, at, cause["says"])
+
+
+def gone_or_timer(leg: Entry, group: Group, at: float, says: str) -> Verdict:
+    gone = left_at(group)
+    timer = by_ring_state(leg)
+    if gone is None or not at - EFFECT < gone < at + SAME_MOMENT:
+        return Verdict(f"{says}, the PBX's timer", timer)
+    abandoned = left(group, gone)
+    if at < gone:
+        return Verdict(
+            f"{says}, the PBX's timer in the moment in which the caller left", timer, [abandoned]
+        )
+    if at - gone > 0.1 or timer_won(group, at):
+        return Verdict(f"{says}, the PBX's timer, the caller left just before", timer, [abandoned])
+    acceptable = both_when_near(group, gone)
+    return Verdict(f"{says}, the caller left", abandoned, acceptable)
+
+
+def timer_won(group: Group, at: float) -> bool:
+    """Whether the PBX says that a Dial had timed out in this very moment."""
+    return any(
+        result["what"] == "dial"
+        and result["status"] == "NOANSWER"
+        and abs(float(result["at"]) - at) < 0.1
+        for result in group.results
+    )
+
+
+# What the caller's leg and the whole call came to
+
+
+def agents_outcome(group: Group) -> Verdict:
+    """The outcome of the last attempt; of ring-all the best."""
+    order = sorted(group.called, key=lambda leg: leg["invite"])
+    last = order[-1]["invite"]
+    together = [leg for leg in order if last - 1.0 <= leg["invite"] and ended(leg) > last]
+    # A handset that was lifted too late counts for the call as what cut its ringing.
+    verdicts = [
+        cut_leg(leg, group) if leg.get("final") == 200 and "ack" in leg else called_leg(leg, group)
+        for leg in together
+    ]
+    verdicts.sort(key=lambda verdict: rank(verdict.expected))
+    best = verdicts[0]
+    others = [
+        word
+        for verdict in verdicts
+        if rank(verdict.expected) == rank(best.expected)
+        for word in (verdict.expected, *verdict.acceptable)
+    ]
+    return Verdict(best.fact, best.expected, [*others, best.expected.split("/")[0]])
+
+
+def rank(outcome: str) -> int:
+    word = outcome.split("/")[0]
+    return BEST.index(word) if word in BEST else len(BEST)
+
+
+def ended(leg: Entry) -> float:
+    moments = [leg[name] for name in ("final_at", "cancel") if name in leg]
+    return min(moments) if moments else float("inf")
+
+
+def call(group: Group, numbers: dict[str, Verdict]) -> Verdict:
+    if group.pick_up_alone:
+        return Verdict(
+            "nothing was there to be picked up",
+            "rejection_list",
+            ["handled_by_system", "other_failure"],
+        )
+    caller, gone = group.caller, left_at(group)
+    reached = [leg for leg in group.called if talked(leg)]
+    if caller is None:
+        return called_back(group, reached)
+    accepted = caller.get("final") == 200
+    if accepted and (reached or group.pick_up):
+        who = " then ".join(leg["user"] for leg in sorted(reached, key=lambda leg: leg["final_at"]))
+        who = who or f"{group.pick_up['user'] if group.pick_up else ''} by pick-up"
+        acceptable = (
+            ["connection_timeout/no_ack", "connection_timeout"] if "ack" not in caller else []
+        )
+        return Verdict(f"answered by {who}", "answered", acceptable)
+    if gone is not None and not after_the_agents(group, gone):
+        verdict = Verdict(
+            f"the caller left after {waited(group, gone):.1f} s",
+            left(group, gone),
+            both_when_near(group, gone),
+        )
+        return with_race(verdict, group, gone)
+    if group.called:
+        verdict = agents_outcome(group)
+        return Verdict(f"nobody was reached: {verdict.fact}", verdict.expected, verdict.acceptable)
+    return nobody_tried(caller, numbers, accepted, group.dialstatus)
+
+
+def with_race(verdict: Verdict, group: Group, gone: float) -> Verdict:
+    """When the timer ended the last legs in the moment in which the caller left, both are true."""
+    for leg in group.called:
+        if leg.get("final") == 487 and abs(leg["cancel"] - gone) < SAME_MOMENT:
+            cut = called_leg(leg, group)
+            if cut.expected == by_ring_state(leg):
+                verdict.acceptable += [cut.expected]
+    return verdict
+
+
+def after_the_agents(group: Group, gone: float) -> bool:
+    """Whether the caller left a mailbox more than 10 s after the last agent attempt."""
+    ends = [ended(leg) for leg in group.called]
+    return bool(ends) and max(ends) < gone - 10.0
+
+
+def called_back(group: Group, reached: list[Entry]) -> Verdict:
+    """A call that the PBX itself began (click to call)."""
+    order = sorted(group.called, key=lambda leg: leg["invite"])
+    last = called_leg(order[-1], group)
+    acceptable = ["answered"] if reached else []
+    return Verdict(f"begun by the PBX: {last.fact}", last.expected, [*acceptable, *last.acceptable])
+
+
+PREFIX = re.compile(r"^(\+49305555|0049305555|0305555|\*6[1-4])")  # of the dialplan
+
+
+def nobody_tried(
+    caller: Entry, numbers: dict[str, Verdict], accepted: bool, dialstatus: str
+) -> Verdict:
+    number = PREFIX.sub("", caller["to"])
+    if number in numbers:
+        return numbers[number]
+    if accepted:
+        return Verdict(
+            "the PBX answered, tried nobody and hung up", "handled_by_system", ["answered"]
+        )
+    final = caller.get("final", 0)
+    if dialstatus == "CHANUNAVAIL":
+        return Verdict("the agent's device has no contact", "unavailable", ["not_found"])
+    return Verdict(f"refused with {final}, nobody tried", BY_STATUS.get(final, "other_failure"))
+
+
+def calling_leg(leg: Entry, group: Group, whole: Verdict) -> Verdict:
+    says = f"calls {leg['to']}"
+    final = leg.get("final")
+    if final == 200:
+        if leg["behaviour"].get("never_ack"):
+            return Verdict(f"{says}, never ACKs the 200", "connection_timeout/no_ack")
+        nobody = not any(talked(other) for other in group.called) and not helps(leg)
+        return Verdict(
+            f"{says}, the PBX answered",
+            "answered",
+            [whole.expected, *whole.acceptable] if nobody else [],
+        )
+    if "cancel" in leg and final in (487, None):
+        own = Group(calling=[leg])
+        if helps(leg):
+            return Verdict(f"{says}, cancelled", "abandoned", ["briefly_abandoned"])
+        return Verdict(
+            f"{says}, cancels after {leg['cancel'] - leg['sent']:.1f} s",
+            left(own, leg["cancel"]),
+            both_when_near(own, leg["cancel"]),
+        )
+    return Verdict(f"{says}, refused with {final}: {whole.fact}", whole.expected, whole.acceptable)
+
+
+# The capture
+
+
+def invites(capture: Path) -> dict[str, int]:
+    """Call-IDs of INVITEs that begin a dialog, with the number of the first packet."""
+    return {call_id: number for call_id, (number, _) in first_invites(capture).items()}
+
+
+def first_time(capture: Path, call_id: str) -> float:
+    return first_invites(capture)[call_id][1]
+
+
+def first_invites(capture: Path) -> dict[str, tuple[int, float]]:
+    """The number and time of the first packet by Call-ID (UDP over IPv4 over Ethernet)."""
+    data = capture.read_bytes()
+    position, number = 24, 0
+    found: dict[str, tuple[int, float]] = {}
+    while position + 16 <= len(data):
+        seconds, micros, length = struct.unpack_from("<III", data, position)
+        frame = data[position + 16 : position + 16 + length]
+        position, number = position + 16 + length, number + 1
+        if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
+            continue
+        text = frame[14 + 4 * (frame[14] & 15) + 8 :]
+        if not text.startswith(b"INVITE "):
+            continue
+        message = parse(text)
+        if message and not tag_of(message.get("To")):
+            found.setdefault(message.get("Call-ID"), (number, seconds + micros / 1e6))
+    return found
+
+
+def write(
+    capture: Path, legs: list[Entry], account: Account, numbers: dict[str, Verdict], fact: str
+) -> Entry:
+    """The truth of one capture."""
+    seen = invites(capture)
+    legs = one_a_call_id(legs)
+    missing = set(seen) - {leg["call_id"] for leg in legs}
+    if missing:
+        raise RuntimeError(f"{capture.name}: nobody knows of {sorted(missing)}")
+    start = min(begin(leg) for leg in legs)
+    attempts, calls = [], []
+    for group in groups(legs, account):
+        whole = call(group, numbers)
+        for leg in sorted((*group.calling, *group.called), key=begin):
+            if leg["call_id"] not in seen:
+                continue
+            verdict = (
+                calling_leg(leg, group, whole)
+                if leg["role"] == "calling"
+                else called_leg(leg, group)
+            )
+            attempts.append(attempt(leg, verdict, seen, start, account))
+        ids = [leg["call_id"] for leg in (*group.calling, *group.called) if leg["call_id"] in seen]
+        if ids:
+            calls.append({"call_ids": ids, **whole.as_dict()})
+    attempts.sort(key=lambda one: one["first_packet"])
+    account_kept = {"cdr": account.cdr, "queue_log": account.queue_log}
+    return {
+        "pcap": capture.name,
+        "fact": fact,
+        "attempts": attempts,
+        "calls": calls,
+        "pbx": account_kept,
+    }
+
+
+def attempt(
+    leg: Entry, verdict: Verdict, seen: dict[str, int], start: float, account: Account
+) -> Entry:
+    peer = leg.get("peer", "").rpartition(":")[0]
+    calling = leg["role"] == "calling"
+    end = account.ends.get(leg["call_id"], {})
+    return {
+        "call_id": leg["call_id"],
+        "source": leg["address"] if calling else peer,
+        "destination": "10.30.0.1" if calling else leg["address"],
+        "from": f"sip:{leg['behaviour']['user']}@{leg['behaviour'].get('domain', leg['address'])}"
+        if calling
+        else leg["from"],
+        "request_uri": f"sip:{leg['to']}@10.30.0.1" if calling else leg["uri"],
+        "first_packet": seen[leg["call_id"]],
+        "t": round(begin(leg) - start, 3),
+        **verdict.as_dict(),
+        "pbx_verdict": {
+            key: end[key] for key in ("chan", "dialstatus", "cause", "source") if end.get(key)
+        },
+    }
