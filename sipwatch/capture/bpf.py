@@ -66,6 +66,8 @@ _TEXT = {
     LD_HALF_X: ("ldh", "[x + {k}]"),
     LD_BYTE_X: ("ldb", "[x + {k}]"),
     LD_MEM: ("ld", "M[{k}]"),
+    0x80: ("ld", "#pktlen"),
+    0x14: ("sub", "#{k}"),
     0xB1: ("ldxb", "4*([{k}]&0xf)"),
     LDX_CONSTANT: ("ldx", "#{k:#x}"),
     ST: ("st", "M[{k}]"),

@@ -221,38 +221,46 @@ class _Compiler:
         out.place(elsewhere)
 
     def _ethernet(self) -> None:
-        out = self._out
-        dispatch = out.label()
-        offset = 14
-        out.emit(bpf.LDX_CONSTANT, offset)
-        out.emit(bpf.LD_HALF, offset - 2)
-        for _ in range(_TAGS):
-            tagged = out.label()
-            self._any_of(_TAG_TYPES, tagged)
-            out.jump(dispatch)
-            out.place(tagged)
-            offset += 4
-            out.emit(bpf.LDX_CONSTANT, offset)
-            out.emit(bpf.LD_HALF, offset - 2)
-        out.place(dispatch)
-        self._network()
+        self._behind_tags(14, _TAGS)
 
     def _cooked(self) -> None:
-        """Outgoing packets of VLAN interfaces may name the tag where the protocol belongs.
+        """The protocol is that of a VLAN tag where one is left in the frame.
 
-        The network header is where it should be all the same, so its version field tells.
+        The tag stands at the beginning of a packet that has been received. One that is sent begins
+        with the network header, as the interface or the raw socket that sent it has left it.
         """
         out = self._out
-        tagged = out.label()
+        tagged, tag = out.label(), out.label()
         out.emit(bpf.LDX_CONSTANT, 0)
         out.emit(bpf.LD_WORD, bpf.ANCILLARY_PROTOCOL)
         self._any_of(_TAG_TYPES, tagged)
         self._network()
         out.place(tagged)
+        out.emit(bpf.LD_WORD, bpf.ANCILLARY_PACKET_TYPE)
+        out.branch(bpf.IF_EQUAL, _OUTGOING, if_false=tag)
         out.emit(bpf.LD_BYTE, 0)
         out.emit(bpf.SHIFT_RIGHT, 4)
         out.branch(bpf.IF_EQUAL, 4, if_true=self._ipv4)
-        out.branch(bpf.IF_EQUAL, 6, if_true=self._ipv6, if_false=self._reject)
+        out.branch(bpf.IF_EQUAL, 6, if_true=self._ipv6)
+        out.place(tag)
+        self._behind_tags(4, _TAGS - 1)
+
+    def _behind_tags(self, offset: int, tags: int) -> None:
+        """Steps over so many tags at most; the first Ethernet type ends at ``offset``."""
+        out = self._out
+        dispatch = out.label()
+        for _ in range(tags):
+            tagged = out.label()
+            out.emit(bpf.LDX_CONSTANT, offset)
+            out.emit(bpf.LD_HALF, offset - 2)
+            self._any_of(_TAG_TYPES, tagged)
+            out.jump(dispatch)
+            out.place(tagged)
+            offset += 4
+        out.emit(bpf.LDX_CONSTANT, offset)
+        out.emit(bpf.LD_HALF, offset - 2)
+        out.place(dispatch)
+        self._network()
 
     def _network(self) -> None:
         """Goes by the Ethernet type in the accumulator."""

@@ -3,7 +3,7 @@
 `LiveCapture.open` makes sockets and rings and needs CAP_NET_RAW; `start` and all that follows
 needs nothing, so that a privilege may be dropped between them. `poll` waits for packets, reads
 them and looks after interfaces that went away. Packets carry the kernel's time stamps, which are
-of the wall clock (CLOCK_REALTIME).
+of the wall clock (CLOCK_REALTIME), kept steady when that is set (see ``clock``).
 
 One thread polls; `stats` and `events` may be called from another.
 """
@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from sipwatch.capture import bpf
+from sipwatch.capture.clock import PacketClock
 from sipwatch.capture.directions import Directions
 from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.filters import (
@@ -38,7 +39,7 @@ from sipwatch.net.types import Batch
 
 __all__ = [
     "CaptureEvent",
-    "CaptureStats",
+    "LiveStats",
     "InterfaceStats",
     "LiveCapture",
     "LiveCaptureError",
@@ -54,7 +55,10 @@ _LOSSES_EVERY = 5.0
 #: Seconds between two looks at the interfaces while packets keep coming.
 _LOOK_EVERY = 0.05
 
-#: Several rings: how much longer than a block's own time-out to wait for the other rings.
+#: Seconds between two looks for what the decoder has waited for long enough.
+_ADVANCE_EVERY = 0.1
+
+#: How much longer than its own time-out a block may take to be read.
 _HOLD_MARGIN = 0.02
 
 
@@ -64,7 +68,8 @@ class CaptureEvent(NamedTuple):
     #: Epoch seconds.
     time: float
     interface: str
-    #: ``down``, ``up``, ``gone``, ``reopened``, ``renamed``, ``failed`` or ``smaller-ring``.
+    #: ``down``, ``up``, ``gone``, ``reopened``, ``renamed``, ``failed``, ``smaller-ring``, or
+    #: ``clock-step``, which is of no interface.
     kind: str
     text: str
 
@@ -94,12 +99,14 @@ class InterfaceStats:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptureStats:
+class LiveStats:
     """The capture as a whole."""
 
     interfaces: tuple[InterfaceStats, ...]
     #: Whether packets are seen in one direction only; ``None`` before there is enough to say.
     only_one_direction: bool | None
+    #: By how many seconds times differ from the clock since it was set; see `settle_clock`.
+    clock_shift: float
 
     @property
     def packets(self) -> int:
@@ -145,11 +152,17 @@ class LiveCapture:
         self.decoder.ports = _all_ports(self._settings.filter)
         self._events: deque[CaptureEvent] = deque(maxlen=_MAX_EVENTS)
         self._directions = Directions()
+        self._clock = PacketClock()
+        self._now = self._clock.now()
         self._taps: list[Tap] = []
         self._interfaces: Interfaces | None = None
         self._epoll: select.epoll | None = None
         self._merger: Merger | None = None
-        self._look_at = self._counters_at = self._losses_at = 0.0
+        self._look_at = self._counters_at = self._losses_at = self._advance_at = 0.0
+        retire = self._settings.geometry.retire_milliseconds / 1000
+        self._hold = retire + _HOLD_MARGIN
+        #: How long after its stamp a packet is returned at the latest, if it is read at once.
+        self._delay = self._hold if len(self._names) == 1 else 2 * self._hold
 
     def __enter__(self) -> LiveCapture:
         self.open()
@@ -186,8 +199,7 @@ class LiveCapture:
             self.close()
             raise
         if len(self._taps) > 1:
-            retire = self._settings.geometry.retire_milliseconds / 1000
-            self._merger = Merger(retire + _HOLD_MARGIN)
+            self._merger = Merger(self._hold)
 
     def start(self) -> None:
         """Begins to receive. Raises `LiveCaptureError`."""
@@ -220,6 +232,17 @@ class LiveCapture:
             ready = epoll.poll(max(0.0, min([deadline - now, *self._dues(now)])))
             self._attend(ready, time.monotonic())
 
+    def now(self) -> float:
+        """Returns the time up to which all packets have been returned, in the time of packets.
+
+        It goes on when nothing comes: timers are advanced by it.
+        """
+        return self._now
+
+    def settle_clock(self) -> None:
+        """Takes the time as the clock shows it: to be called when no timer runs."""
+        self._clock.settle()
+
     def set_filter(
         self, ports: Iterable[int | tuple[int, int]], tunnels: Iterable[str] = ()
     ) -> None:
@@ -242,10 +265,12 @@ class LiveCapture:
         self._counters_at = self._losses_at = 0.0
         self._update_counters(time.monotonic())
 
-    def stats(self) -> CaptureStats:
+    def stats(self) -> LiveStats:
         """Returns what was seen and lost, as of the last poll."""
-        return CaptureStats(
-            tuple(_interface_stats(tap) for tap in self._taps), self._directions.only_one()
+        return LiveStats(
+            tuple(_interface_stats(tap) for tap in self._taps),
+            self._directions.only_one(),
+            self._clock.shift,
         )
 
     def events(self) -> list[CaptureEvent]:
@@ -286,15 +311,18 @@ class LiveCapture:
 
         assert self._interfaces is not None
         if name == ANY:
-            return Tap(self._settings, self.decoder, self._interfaces, tell)
+            return Tap(self._settings, self.decoder, self._clock, self._interfaces, tell)
         link = next((link for link in links if link.name == name), None)
         if link is None:
             there = ", ".join([link.name for link in links] + [ANY])
             raise LiveCaptureError(f"no such interface: {name} (there are: {there})")
-        return NamedTap(link, self._settings, self.decoder, self._interfaces, tell)
+        return NamedTap(link, self._settings, self.decoder, self._clock, self._interfaces, tell)
 
     def _read(self, now: float) -> Batch:
-        """One block of each ring."""
+        """One block of each ring, in order of time, and what the decoder had to wait for."""
+        self._watch_clock()
+        # Taken before the rings are looked at: what comes later is not in them.
+        until = self._clock.now() - self._delay
         found: Batch = []
         for tap in self._taps:
             tap.read(found)
@@ -303,7 +331,19 @@ class LiveCapture:
             found = self._merger.take(now)
         if found:
             self._directions.observe(found)
+            self._now = max(self._now, found[-1].time)
+        if not any(tap.ring.ready() >= 0 for tap in self._taps):
+            self._now = max(self._now, until)
+        if now >= self._advance_at:
+            self._advance_at = now + _ADVANCE_EVERY
+            found += self.decoder.advance(self._now)
         return found
+
+    def _watch_clock(self) -> None:
+        step = self._clock.look()
+        if step is not None:
+            text = f"the clock was set by {step:+.1f} s: times of packets go on as before"
+            self._events.append(CaptureEvent(time.time(), "", "clock-step", text))
 
     def _dues(self, now: float) -> list[float]:
         """Seconds until something is to be done without a packet."""

@@ -11,8 +11,10 @@ CAP_NET_RAW: it may be bound, and bound anew, after the privilege was dropped.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ _TPACKET_V3 = 2
 _PROMISCUOUS = 1
 _REQUEST = struct.Struct("=7I")
 _COUNTERS = struct.Struct("=3I")
+# struct sockaddr_ll.
+_ADDRESS = struct.Struct("=HHi12x")
 _MEMBERSHIP = struct.Struct("=iHH8s")
 _STATUS = struct.Struct("=I")
 #: Offset of ``block_status`` in a block.
@@ -38,6 +42,9 @@ _ALL_PROTOCOLS = 0x0003
 #: The kernel reckons with frames of one size to check the request; blocks hold any sizes.
 _FRAME_BYTES = 2048
 _SMALLEST_COUNT = 2
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +113,16 @@ class Ring:
         """Replaces the filter; what is already in the ring stays."""
         bpf.attach(self._socket, program)
 
-    def bind(self, name: str) -> None:
-        """Receives from the interface of that name from now on, from all when it is empty.
+    def bind(self, number: int) -> None:
+        """Receives from the interface of that index from now on, from all when it is 0.
 
         Raises ``OSError``, with ENODEV when there is no such interface.
         """
-        self._socket.bind((name, _ALL_PROTOCOLS))
+        address = _ADDRESS.pack(socket.AF_PACKET, socket.htons(_ALL_PROTOCOLS), number)
+        # The socket module binds by name only, which cannot say "all".
+        if _libc.bind(self._socket.fileno(), address, len(address)):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
 
     def listen_promiscuously(self, index: int) -> None:
         """Asks the interface for packets to all addresses, until the ring closes or moves."""

@@ -14,6 +14,7 @@ from enum import Enum
 
 from sipwatch.capture.blocks import LONGEST_LINK_HEADER, BlockReader, Origin
 from sipwatch.capture.bpf import Program
+from sipwatch.capture.clock import PacketClock
 from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.filters import FilterSettings, LinkLayer, compile_filter
 from sipwatch.capture.interfaces import ANY, Interfaces, Link, LinkType
@@ -26,6 +27,9 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
 
 #: Interfaces whose names are kept; container hosts make new ones all day.
 _MAX_ORIGINS = 4096
+
+#: The index that stands for all interfaces.
+_ALL = 0
 
 #: Takes kind and text of something the user should know.
 Tell = Callable[[str, str], None]
@@ -96,7 +100,12 @@ class Tap:
     """Listens to all interfaces at once; `NamedTap` listens to one."""
 
     def __init__(
-        self, settings: TapSettings, decoder: FrameDecoder, interfaces: Interfaces, tell: Tell
+        self,
+        settings: TapSettings,
+        decoder: FrameDecoder,
+        clock: PacketClock,
+        interfaces: Interfaces,
+        tell: Tell,
     ) -> None:
         self.name = ANY
         self.state = State.LISTENING
@@ -110,7 +119,7 @@ class Tap:
         self._origins = Origins(interfaces)
         self._cooked = True
         self._ring: Ring | None = None
-        self.reader = BlockReader(decoder, None, self._origins, cooked=True)
+        self.reader = BlockReader(decoder, None, self._origins, clock, cooked=True)
 
     @property
     def ring(self) -> Ring:
@@ -137,7 +146,7 @@ class Tap:
 
     def start(self) -> None:
         """Begins to listen, for which no privilege is needed. Raises `LiveCaptureError`."""
-        self.ring.bind("")
+        self.ring.bind(_ALL)
         self.update_losses()
 
     def set_filter(self, wanted: FilterSettings) -> None:
@@ -193,13 +202,14 @@ class NamedTap(Tap):
         link: Link,
         settings: TapSettings,
         decoder: FrameDecoder,
+        clock: PacketClock,
         interfaces: Interfaces,
         tell: Tell,
     ) -> None:
-        super().__init__(settings, decoder, interfaces, tell)
+        super().__init__(settings, decoder, clock, interfaces, tell)
         self.name = self._device = link.name
         self._cooked = needs_cooking(link)
-        self._decoder = decoder
+        self._decoder, self._clock = decoder, clock
         self.reader = self._new_reader(link)
         #: Index of the device that the ring is bound to; 0 when there is none.
         self._number = 0
@@ -276,7 +286,7 @@ class NamedTap(Tap):
 
     def _attach(self, link: Link) -> None:
         """Binds the ring to a device, which takes it off another."""
-        self.ring.bind(link.name)
+        self.ring.bind(link.number)
         if self._settings.promiscuous and not link.is_loopback:
             self.ring.listen_promiscuously(link.number)
         self._number, self._device = link.number, link.name
@@ -316,7 +326,7 @@ class NamedTap(Tap):
 
     def _new_reader(self, link: Link) -> BlockReader:
         origin = origin_of(link, self.name)
-        return BlockReader(self._decoder, origin, self._origins, cooked=self._cooked)
+        return BlockReader(self._decoder, origin, self._origins, self._clock, cooked=self._cooked)
 
 
 def needs_cooking(link: Link) -> bool:

@@ -14,6 +14,7 @@ from sipwatch.cli.progress import Progress
 from sipwatch.config import Config
 
 if TYPE_CHECKING:
+    from sipwatch.capture.files import CaptureFiles
     from sipwatch.pipeline import Replay
 
 #: Young objects between two collections: attempts are many and mostly live on for a while.
@@ -22,17 +23,27 @@ _COLLECT_EVERY = 100_000
 EXIT_DAMAGED = 1
 
 
+def open_source(
+    files: Sequence[str], *, decoder: str = "auto", keylog: str | None = None
+) -> CaptureFiles:
+    """The captures as a source of datagrams. Raises UsageFailure when there is nothing to read."""
+    from sipwatch.capture.files import CaptureFiles
+    from sipwatch.capture.stats import CaptureError
+
+    try:
+        return CaptureFiles(files)
+    except CaptureError as error:
+        raise UsageFailure(str(error)) from None
+
+
 def open_replay(
     files: Sequence[str], config: Config, *, decoder: str = "auto", keylog: str | None = None
 ) -> Replay:
     """The captures as one source of events. Raises UsageFailure when there is nothing to read."""
-    from sipwatch.capture.stats import CaptureError
     from sipwatch.pipeline import Replay
 
-    try:
-        return Replay(files, config)
-    except CaptureError as error:
-        raise UsageFailure(str(error)) from None
+    source = open_source(files, decoder=decoder, keylog=keylog)
+    return Replay(files, config, source=source)
 
 
 def finished(events: Sequence[Event]) -> tuple[list[Attempt], list[Call]]:

@@ -118,7 +118,8 @@ class Streams:
         self.counts = StreamCounts()
         #: Connections with TLS, by the port of the server.
         self.tls: Counter[int] = Counter()
-        self._ports = ports
+        #: Where SIP is expected: which of two ports is that of the server.
+        self.ports = ports
         #: Least recently used first, all four.
         self._streams: dict[_Key, _Stream] = {}
         self._probes: dict[_Key, _Stream] = {}
@@ -466,8 +467,8 @@ class Streams:
                 return destination
             if start[5] == 2:
                 return source
-        if (source in self._ports) != (destination in self._ports):
-            return source if source in self._ports else destination
+        if (source in self.ports) != (destination in self.ports):
+            return source if source in self.ports else destination
         return min(source, destination)
 
     # Bounds -------------------------------------------------------------------------------------

@@ -185,10 +185,8 @@ def ppp(data: bytes, offset: int, end: int) -> Inner:
     else:
         protocol = _u16(data, offset)
         offset += 2
-    if protocol == 0x0021:
-        return Inner("ipv4", offset, end)
-    if protocol == 0x0057:
-        return Inner("ipv6", offset, end)
+    if protocol in (0x0021, 0x0057):
+        return _by_nibble(data, offset, end)
     if protocol in (0x0281, 0x0283):
         return mpls(data, offset, end)
     if protocol in (0x002D, 0x002F, 0x00FD):

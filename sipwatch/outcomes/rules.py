@@ -26,8 +26,8 @@ DECLINE_KEY_SECONDS = 0.7
 #: A refusal by the PBX itself comes within this time, or after its announcement.
 OWN_REFUSAL_SECONDS = 1.0
 #: Span of the retransmissions of a 2xx that was never acknowledged (13.3.1.4); the last comes
-#: at 31.5 s.
-UNACKNOWLEDGED_SECONDS = 31.0
+#: at 31.5 s, that of stacks which count to ten at 27.5 s.
+UNACKNOWLEDGED_SECONDS = 27.0
 #: Timer A's last retransmission (17.1.1.2) comes at 31.5 s.
 LAST_RETRANSMISSION_SECONDS = 31.4
 

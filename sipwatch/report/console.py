@@ -6,7 +6,7 @@ import io
 import os
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from sipwatch.sinks.printable import printable
@@ -27,6 +27,19 @@ def console_for(stream: TextIO) -> Console:
         stream.reconfigure(errors="replace")
     width = None if stream.isatty() or "COLUMNS" in os.environ else _FILE_WIDTH
     return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
+
+
+def put(console: Console, *parts: RenderableType) -> None:
+    """Prints the parts; blanks at the ends of lines are left out where nobody watches."""
+    if console.is_terminal:
+        for part in parts:
+            console.print(part)
+        return
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    for line in captured.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
 
 
 def wire(value: str | None, style: str = "") -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -61,7 +62,8 @@ def _paragraph(
     if names:
         lines.append(Padding(wire(f"{texts.t('report.agents')}: {', '.join(names)}"), (0, 0, 0, 3)))
     lines.append(Padding(table, (0, 0, 0, 3)))
-    command = f"sipwatch explain {concerned.example} {concerned.file}"
+    file = "FILE" if concerned.file == "-" else shlex.quote(concerned.file)
+    command = f"sipwatch explain {concerned.example} {file}"
     check = texts.t("view.check", command=command)
     lines.append(Padding(wire(check, "dim"), (0, 0, 0, 3)))
     return Group(*lines)

@@ -15,7 +15,7 @@ from rich.text import Text
 from sipwatch.outcomes.guide.entries import Guide
 from sipwatch.outcomes.guide.texts import Texts
 from sipwatch.outcomes.taxonomy import CATEGORY, NOT_FAILED
-from sipwatch.report.console import bar, speaks_unicode, wire
+from sipwatch.report.console import bar, put, speaks_unicode, wire
 from sipwatch.report.first_steps import first_steps
 from sipwatch.report.notes import notes
 from sipwatch.report.summary import OTHERS, Summary
@@ -45,24 +45,30 @@ def print_report(
     console: Console, summary: Summary, replay: Replay, texts: Texts, zone: tzinfo | None
 ) -> None:
     """The whole report."""
-    console.print(_header(summary, replay, texts, zone))
+    put(console, *_parts(console, summary, replay, texts, zone))
+
+
+def _parts(
+    console: Console, summary: Summary, replay: Replay, texts: Texts, zone: tzinfo | None
+) -> Iterator[RenderableType]:
+    yield _header(summary, replay, texts, zone)
     if summary.failed:
-        console.print(_section("failed_outcomes", _outcomes(summary, texts, console), texts))
-        console.print(_section("whose", _sides(summary, texts, console), texts))
+        yield _section("failed_outcomes", _outcomes(summary, texts, console), texts)
+        yield _section("whose", _sides(summary, texts, console), texts)
     for key, column, rows in (
         ("per_peer", "peer", summary.peers),
         ("per_agent", "agent", summary.agents),
     ):
         if rows and set(rows) != {"other"}:
-            console.print(_section(key, _names(rows, column, texts), texts))
+            yield _section(key, _names(rows, column, texts), texts)
     steps = first_steps(summary, Guide(texts))
     if steps:
-        console.print(_section("first_steps", Group(*steps), texts))
+        yield _section("first_steps", Group(*steps), texts)
     lines = list(notes(replay, summary, texts))
     if summary.failed and summary.failed < _FEW:
         lines.append(texts.t("report.few_calls"))
     if lines:
-        console.print(_section("notes", _bulleted(lines), texts))
+        yield _section("notes", _bulleted(lines), texts)
 
 
 def _section(key: str, body: RenderableType, texts: Texts) -> Group:

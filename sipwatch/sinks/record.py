@@ -224,8 +224,12 @@ def q850_of(attempt: Attempt) -> int | None:
 
 
 def cancelled_by(attempt: Attempt) -> str | None:
-    """Who sent the CANCEL, as it follows from the outcome (outcomes.md section 4)."""
-    outcome = (attempt.verdict or OPEN_VERDICT).outcome
+    """Who sent the CANCEL, as it follows from the outcome (outcomes.md section 4).
+
+    Where an answer crossed it, from the outcome that it would have had (section 6).
+    """
+    verdict = attempt.verdict if attempt.answered_at is None else attempt.crossed_verdict
+    outcome = (verdict or OPEN_VERDICT).outcome
     if attempt.cancel_at is None or outcome in _NOBODYS_CANCEL:
         return None
     return "caller" if outcome in _CALLERS_CANCEL else "system"
