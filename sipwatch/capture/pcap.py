@@ -17,6 +17,7 @@ from sipwatch.capture.source import Source
 from sipwatch.capture.stats import CaptureError, FileReport
 from sipwatch.net import recognise
 from sipwatch.net.frames import FrameDecoder
+from sipwatch.net.ip import TCP, UDP
 from sipwatch.net.types import Batch
 
 #: No link type has longer packets (libpcap's own limit).
@@ -160,7 +161,8 @@ class PcapReader:
         unpack, unpack_tagged, ip, tagged_ip, floor, ipv4, tag, fragment_bits = self._layout
         header, unit, linktype = self._shape.header, self._shape.unit, self._shape.linktype
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
-        plain, decode, name = self._decoder.plain, self._decoder.decode, self._report.name
+        plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
+        name = self._report.name
         rejected = snapped = 0
         began = last = offset
         for number in count(self._report.packets + 1):
@@ -175,18 +177,21 @@ class PcapReader:
             if kind == tag:
                 kind, version, part, protocol, first = unpack_tagged(buffer, offset)[4:]
                 start = tagged_ip
-            if (
-                protocol == 17
-                and version == 0x45
+            usual = (
+                version == 0x45
                 and kind == ipv4
                 and not part & fragment_bits
                 and floor < length <= ceiling
-            ):
+            )
+            if usual and protocol == UDP:
                 if kinds[first] == media:
                     rejected += 1
                 else:
                     time = sec + frac * unit
                     plain(time, buffer, offset + start, following, name, number, found)
+            elif usual and protocol == TCP:
+                time = sec + frac * unit
+                segment(time, buffer, offset + start, following, name, number, found)
             elif length > ceiling or not (length or sec):
                 break
             else:

@@ -18,6 +18,7 @@ from sipwatch.capture.source import Source
 from sipwatch.capture.stats import CaptureError, FileReport
 from sipwatch.net import recognise
 from sipwatch.net.frames import FrameDecoder
+from sipwatch.net.ip import TCP, UDP
 from sipwatch.net.types import Batch
 
 #: No link type has longer packets (libpcap's own limit).
@@ -323,7 +324,8 @@ class PcapngReader:
         unpack, unpack_tagged, ip, tagged_ip, floor, ipv4, tag, fragment_bits = fields
         length_at, same = self._blocks.parse.length, self._blocks.same
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
-        plain, decode, name = self._decoder.plain, self._decoder.decode, report.name
+        plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
+        name = report.name
         rejected = snapped = captured = 0
         began = last = offset
         for packet in count(report.packets + 1):
@@ -338,35 +340,33 @@ class PcapngReader:
                 or block != ENHANCED
                 or number not in same
                 or length + _ENHANCED_SIZE > size
-                or length > ceiling
                 or size & 3
-                or length_at(buffer, following - 4)[0] != size
             ):
                 break
             start = ip
             if kind == tag:
                 kind, version, part, protocol, first = unpack_tagged(buffer, offset)[7:]
                 start = tagged_ip
-            usual = (
-                protocol == 17
-                and version == 0x45
-                and kind == ipv4
-                and not part & fragment_bits
-                and floor < length
-            )
-            if usual and kinds[first] == media:
+            usual = version == 0x45 and kind == ipv4 and not part & fragment_bits and floor < length
+            if usual and protocol == UDP and kinds[first] == media:
                 rejected += 1
             else:
                 time = (high << 32 | low) / units + since
-                if not 0 <= time <= _LAST_SECOND:
+                if (
+                    not 0 <= time <= _LAST_SECOND
+                    or length > ceiling
+                    or length_at(buffer, following - 4)[0] != size
+                ):
                     break
                 stop = offset + _ENHANCED_HEADER + length
-                if usual:
+                if usual and protocol == UDP:
                     plain(time, buffer, offset + start, stop, name, packet, found)
+                elif usual and protocol == TCP:
+                    segment(time, buffer, offset + start, stop, name, packet, found)
                 else:
                     frame = buffer[offset + _ENHANCED_HEADER : stop]
                     found += decode(time, frame, linktype, name, packet)
-            if length < wire:
+            if length != wire and length < wire:
                 snapped += 1
             captured += length
             last = offset

@@ -6,14 +6,13 @@ what they ask for out of a packet, and send on what they find.
 
 from __future__ import annotations
 
-from collections import Counter
 from struct import Struct
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sipwatch.net import fragments, hep, ip, linktypes, recognise, sctp, tcp, tunnels
 from sipwatch.net.dispatch import Dispatch
 from sipwatch.net.packet import Decode, Layer, Malformed, Packet
-from sipwatch.net.types import Batch, Datagram
+from sipwatch.net.types import Batch, Datagram, Endpoint
 
 _tcp_header = Struct(">HHIIBB").unpack_from
 
@@ -31,31 +30,31 @@ class Carrier(Protocol):
         """What is left at the end."""
 
 
-def attach(dispatch: Dispatch, ports: frozenset[int]) -> list[Carrier]:
-    """Registers all decoders; those that hold something back are returned."""
-    _Tunnels(dispatch)
-    _Mirrors(dispatch)
-    _Sctp(dispatch)
-    return [_Fragments(dispatch), _Tcp(dispatch, ports)]
-
-
 class _Deltas:
     """What a decoder's own counters have grown by since the last look."""
 
     def __init__(self) -> None:
         self._before: dict[str, int] = {}
 
-    def since(self, now: dict[str, int]) -> Counter[str]:
-        grown = Counter({name: now[name] - self._before.get(name, 0) for name in now})
-        self._before = now
-        return grown
+    def since(self, now: dict[str, int]) -> dict[str, int]:
+        if now == self._before:
+            return {}
+        before, self._before = self._before, now
+        return {name: by for name in now if (by := now[name] - before.get(name, 0))}
 
 
-class _Fragments:
+class Fragments:
     """IP fragments."""
 
-    #: Counters of the reassembly that tell of datagrams or parts of them that nobody will read.
-    _LOST = ("timed_out", "evicted", "too_many_fragments", "out_of_bounds", "conflicting_length")
+    #: Counters of the reassembly that tell of what nobody will read, and their reasons.
+    _LOST: ClassVar[dict[str, str]] = {
+        "partial": "only the first one was captured",
+        "timed_out": "not all were captured",
+        "evicted": "too many at once",
+        "too_many_fragments": "too many of one datagram",
+        "out_of_bounds": "impossible place in the datagram",
+        "conflicting_length": "lengths that contradict each other",
+    }
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
@@ -85,9 +84,11 @@ class _Fragments:
             self._dispatch.transport(packet, whole.protocol, 0, len(whole.payload))
 
     def advance(self, now: float) -> Batch:
+        """What has waited long enough."""
         return self._cut(self._reassembler.advance(now))
 
     def finish(self) -> Batch:
+        """What is left at the end."""
         return self._cut(self._reassembler.finish())
 
     def _cut(self, cuts: list[fragments.Cut]) -> Batch:
@@ -100,21 +101,30 @@ class _Fragments:
             self._dispatch.guarded(self._transport(cut.protocol), packet)
             found += packet.found
         grown = self._deltas.since(self._reassembler.stats())
-        not_decoded = self._dispatch.counts.not_decoded
-        not_decoded.update({("fragments", name): grown[name] for name in self._LOST if grown[name]})
-        if grown["partial"]:
-            not_decoded["fragments", "only the first one was captured"] += grown["partial"]
+        self._dispatch.counts.not_decoded.update(
+            {
+                ("fragments", self._LOST[name]): by
+                for name, by in grown.items()
+                if name in self._LOST
+            }
+        )
         return found
 
     def _transport(self, protocol: int) -> Decode:
         return lambda packet, start, end: self._dispatch.transport(packet, protocol, start, end)
 
 
-class _Tcp:
+class Tcp:
     """SIP over TCP and over WebSocket."""
 
-    #: Counters of the streams that tell of messages that nobody will read.
-    _LOST = ("gaps", "damaged", "oversized", "unfinished", "evicted_streams")
+    #: Counters of the streams that tell of messages that nobody will read, and their reasons.
+    _LOST: ClassVar[dict[str, str]] = {
+        "gaps": "gaps in streams",
+        "damaged": "messages with a gap",
+        "oversized": "messages too long",
+        "unfinished": "messages without an end",
+        "evicted_streams": "too many streams at once",
+    }
 
     def __init__(self, dispatch: Dispatch, ports: frozenset[int]) -> None:
         self._dispatch = dispatch
@@ -124,6 +134,7 @@ class _Tcp:
         dispatch.protocols[ip.TCP] = Layer("TCP", self._receive)
 
     def set_ports(self, ports: frozenset[int]) -> None:
+        """Takes note of where SIP is expected."""
         self._ports = ports
         self._streams.ports = ports
 
@@ -134,7 +145,7 @@ class _Tcp:
         payload = start + (offset >> 4) * 4
         if payload < start + 20 or payload > end:
             raise Malformed("header length")
-        found = self._streams.receive(
+        self.segment(
             packet.time,
             (packet.source, source),
             (packet.destination, destination),
@@ -145,13 +156,42 @@ class _Tcp:
             packet.interface,
             packet.number,
             packet.missing,
+            packet.found,
+        )
+
+    def segment(
+        self,
+        time: float,
+        source: Endpoint,
+        destination: Endpoint,
+        sequence: int,
+        acknowledged: int,
+        flags: int,
+        payload: bytes,
+        interface: str,
+        number: int,
+        missing: int,
+        found: Batch,
+    ) -> None:
+        """Takes one segment; ``found`` gets the messages that it completes."""
+        messages = self._streams.receive(
+            time,
+            source,
+            destination,
+            sequence,
+            acknowledged,
+            flags,
+            payload,
+            interface,
+            number,
+            missing,
         )
         counts = self._dispatch.counts
-        if found:
-            counts.sip_datagrams += len(found)
-            packet.found.extend(found)
-        elif recognise.is_tls(data[payload : min(payload + 3, end)]):
-            counts.tls[self._server_port(source, destination)] += 1
+        if messages:
+            counts.sip_datagrams += len(messages)
+            found.extend(messages)
+        elif payload and recognise.is_tls(payload):
+            counts.tls[self._server_port(source[1], destination[1])] += 1
         else:
             counts.tcp_other += 1
 
@@ -162,21 +202,24 @@ class _Tcp:
         return destination if destination in self._ports else min(source, destination)
 
     def advance(self, now: float) -> Batch:
+        """What has waited long enough."""
         return self._late(self._streams.advance(now))
 
     def finish(self) -> Batch:
+        """What is left at the end."""
         return self._late(self._streams.finish())
 
     def _late(self, found: list[Datagram]) -> Batch:
         counts = self._dispatch.counts
         counts.sip_datagrams += len(found)
-        grown = self._deltas.since(self._streams.counts.as_dict())
-        counts.not_decoded.update({("tcp", n): grown[n] for n in self._LOST if grown[n]})
-        counts.tls_connections.update(self._streams.tls - counts.tls_connections)
+        streams = self._streams.counts
+        grown = self._deltas.since({name: getattr(streams, name) for name in self._LOST})
+        counts.not_decoded.update({("tcp", self._LOST[name]): by for name, by in grown.items()})
+        counts.tls_connections = self._streams.tls
         return [*found]
 
 
-class _Sctp:
+class Sctp:
     """SIP over SCTP."""
 
     def __init__(self, dispatch: Dispatch) -> None:
@@ -201,7 +244,7 @@ class _Sctp:
         self._dispatch.counts.ip_other += other
 
 
-class _Mirrors:
+class Mirrors:
     """Packets that a HEP agent sends to its collector, seen on the way."""
 
     def __init__(self, dispatch: Dispatch) -> None:
@@ -228,7 +271,7 @@ class _Mirrors:
         return True
 
 
-class _Tunnels:
+class Tunnels:
     """What has other packets inside, of whatever depth."""
 
     #: Refusals that leave us blind; the others tell of signalling, or of another protocol.

@@ -24,6 +24,8 @@ _Flow: TypeAlias = tuple[Endpoint, Endpoint]
 # Of an IPv4 header of 20 bytes and the UDP header behind it: total length, identification, and
 # UDP length with the checksum in the low half.
 _lengths = Struct(">2xHH18xI").unpack_from
+# Of the same with TCP: total length, sequence, acknowledgement, header length, flags.
+_segment = Struct(">2xH20xIIBB").unpack_from
 _ports = Struct(">HH").unpack_from
 
 # Bound here because they are looked up for every SIP packet.
@@ -45,8 +47,13 @@ class FrameDecoder(Dispatch):
     def __init__(self, *, ports: frozenset[int] = SIP_PORTS) -> None:
         super().__init__()
         self._flows: dict[bytes, _Flow] = {}
-        self._carriers = carriers.attach(self, ports)
         self._ports = ports
+        carriers.Tunnels(self)
+        carriers.Mirrors(self)
+        carriers.Sctp(self)
+        self._tcp = carriers.Tcp(self, ports)
+        #: Those that hold something back.
+        self._carriers: tuple[carriers.Carrier, ...] = (carriers.Fragments(self), self._tcp)
 
     @property
     def ports(self) -> frozenset[int]:
@@ -116,6 +123,41 @@ class FrameDecoder(Dispatch):
         packet = Packet(time, data[start:end], interface, number)
         self.guarded(self.ip, packet)
         found += packet.found
+
+    def segment(
+        self,
+        time: float,
+        data: bytes,
+        start: int,
+        end: int,
+        interface: str,
+        number: int,
+        found: Batch,
+    ) -> None:
+        """The same as :meth:`plain` for TCP."""
+        total, sequence, acknowledged, offset, flags = _segment(data, start)
+        stop = start + total
+        payload = start + 20 + (offset >> 4) * 4
+        if stop <= end and start + 40 <= payload <= stop:
+            key = data[start + 12 : start + 24]
+            source, destination = self._flows.get(key) or self._learn(key)
+            self._tcp.segment(
+                time,
+                source,
+                destination,
+                sequence,
+                acknowledged,
+                flags,
+                data[payload:stop],
+                interface,
+                number,
+                0,
+                found,
+            )
+        else:
+            packet = Packet(time, data[start:end], interface, number)
+            self.guarded(self.ip, packet)
+            found += packet.found
 
     def _learn(self, key: bytes) -> _Flow:
         """Endpoints of a flow from the addresses and ports as they stand in the packet."""

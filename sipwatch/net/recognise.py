@@ -89,6 +89,6 @@ def is_keep_alive(payload: bytes) -> bool:
     return not payload.strip(_KEEP_ALIVE)
 
 
-def is_tls(start: bytes) -> bool:
-    """Whether a segment's first three bytes are those of a TLS record (RFC 8446 section 5.1)."""
-    return len(start) == 3 and 0x14 <= start[0] <= 0x17 and start[1] == 3 and start[2] <= 4
+def is_tls(payload: bytes) -> bool:
+    """Whether a segment's payload begins like a TLS record (RFC 8446 section 5.1)."""
+    return len(payload) > 2 and 0x14 <= payload[0] <= 0x17 and payload[1] == 3 and payload[2] <= 4
