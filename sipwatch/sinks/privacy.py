@@ -15,7 +15,7 @@ _SHORT = 5
 _HASH_BYTES = 6
 
 #: What reads like a number of the public network; times, durations and packet numbers do not.
-_NUMBER = re.compile(r"(?<![\w.:])(?<!packet )\+?[0-9]{7,}(?![\w:]|\.\d)")
+_NUMBER = re.compile(r"(?<![\w.])(?<!\d:)(?<!packet )\+?[0-9]{7,}(?![\w:]|\.\d)")
 #: What follows a number that measures or counts something.
 _MEASURED = r"(?!\w|\.\d| m?s\b| of\b)"
 #: Nobody's number.
@@ -57,7 +57,7 @@ class Numbers:
             return text
         for user in sorted({user for user in users if user}, key=len, reverse=True):
             if user.lower() not in _PUBLIC:
-                word = re.compile(rf"(?<![\w.]){re.escape(user)}{_MEASURED}")
+                word = re.compile(rf"(?<![\w.])(?<!\d:){re.escape(user)}{_MEASURED}")
                 text = word.sub(lambda match: self.user(match[0]), text)
         return _NUMBER.sub(lambda match: self.user(match[0]), text)
 
