@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
-from sipwatch.capture import inputs, pcap, pcapng
-from sipwatch.capture.merge import Member, merge
+from sipwatch.capture import inputs, netmon, pcap, pcapng
+from sipwatch.capture.merge import Member, insert, merge
 from sipwatch.capture.source import Source, is_stream
 from sipwatch.capture.stats import CaptureError, CaptureStats, Damage, FileReport
 from sipwatch.net.dispatch import SIP_PORTS
@@ -47,6 +47,7 @@ class Format(NamedTuple):
 FORMATS: tuple[Format, ...] = (
     Format(pcap.recognises, pcap.first_time, pcap.PcapReader),
     Format(pcapng.recognises, pcapng.first_time, pcapng.PcapngReader),
+    Format(netmon.recognises, netmon.first_time, netmon.NetmonReader),
 )
 
 
@@ -230,7 +231,7 @@ class CaptureFiles:
             report.format = f"{report.format} ({source.compression})"
         for batch in reader.batches():
             if report.last_time is not None:
-                batch += decoder.advance(report.last_time)
+                insert(batch, decoder.advance(report.last_time))
             yield batch
 
     def _add_decoder(self) -> FrameDecoder:

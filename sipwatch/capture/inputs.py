@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sipwatch.capture import pcap, pcapng
+from sipwatch.capture import netmon, pcap, pcapng
 from sipwatch.capture.source import STANDARD_INPUT, Source
 from sipwatch.capture.stats import CaptureError
 
@@ -79,4 +79,4 @@ def _is_capture(path: str) -> bool:
             start = source.peek(4)
     except CaptureError:
         return False
-    return pcap.recognises(start) or pcapng.recognises(start)
+    return any(known.recognises(start) for known in (pcap, pcapng, netmon))

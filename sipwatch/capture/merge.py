@@ -41,6 +41,15 @@ class _Cursor:
         return self.batch[self.position].time
 
 
+def insert(batch: Batch, late: Batch) -> None:
+    """Puts what had to wait for other packets in its place by time; there is little of it."""
+    for one in late:
+        place = len(batch)
+        while place and batch[place - 1].time > one.time:
+            place -= 1
+        batch.insert(place, one)
+
+
 def merge(members: Sequence[Member], late: Callable[[], None]) -> Iterator[Batch]:
     """Batches of all members in order of time, those of a member in its own order.
 

@@ -58,13 +58,10 @@ REQUEST_STARTS = frozenset(
 #: What a request line ends with; without it a NOTIFY is SSDP's and an OPTIONS is RTSP's.
 VERSION = b" SIP/2.0"
 
-# Method SP Request-URI SP SIP-Version (section 7.1), for methods that nobody registered; the
-# version is compared without regard to case (section 7.1).
-_REQUEST_LINE = re.compile(
-    rb"[A-Za-z0-9\-.!%*_+`'~]{1,64} +[^\r\n]{1,4096}? +SIP/[0-9]+\.[0-9]+[ \t]*(?:\r|\n|\Z)",
-    re.IGNORECASE,
-)
-_STATUS_LINE = re.compile(rb"SIP/[0-9]+\.[0-9]+ +[0-9]{3}", re.IGNORECASE)
+# The version is compared without regard to case (section 7.1).
+_SIP_VERSION = re.compile(rb"SIP/[0-9]{1,3}\.[0-9]{1,3}", re.IGNORECASE)
+_STATUS_LINE = re.compile(rb"SIP/[0-9]{1,3}\.[0-9]{1,3} {1,8}[0-9]{3}", re.IGNORECASE)
+_TOKEN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" + _TOKEN_PUNCTUATION
 # A line end before the start line is to be ignored (section 7.5); alone it is a keep-alive
 # (RFC 5626 3.5.1), as are the zero bytes that some devices send.
 _LEADING = b"\r\n"
@@ -79,9 +76,20 @@ def start_of(payload: bytes) -> int:
     if not payload or KIND[payload[0]] == MEDIA:
         return -1
     offset = len(payload) - len(payload.lstrip(_LEADING))
-    if _REQUEST_LINE.match(payload, offset) or _STATUS_LINE.match(payload, offset):
+    if _is_request_line(payload, offset) or _STATUS_LINE.match(payload, offset):
         return offset
     return -1
+
+
+def _is_request_line(payload: bytes, offset: int) -> bool:
+    """Whether ``Method SP Request-URI SP SIP-Version`` stands here, of whatever method."""
+    end = payload.find(b"\n", offset)
+    line = payload[offset : end if end >= 0 else len(payload)].rstrip()
+    method, _, rest = line.partition(b" ")
+    uri, _, version = rest.rpartition(b" ")
+    if not method or not uri or not _SIP_VERSION.fullmatch(version):
+        return False
+    return not method.translate(None, _TOKEN)
 
 
 def is_keep_alive(payload: bytes) -> bool:
