@@ -73,7 +73,8 @@ class Link(NamedTuple):
     kind: str
     #: Packets that the interface has received.
     received: int
-    #: Packets that were lost before any capture could see them: device and backlog.
+    #: Packets that were lost before any capture could see them, in the device and the backlog.
+    #: The kernel adds packets with two VLAN tags that the host itself has no use for.
     lost: int
 
     @property

@@ -27,6 +27,8 @@ from sipwatch.capture.filters import (
     WHOLE_PACKET,
     FilterSettingError,
     FilterSettings,
+    LinkLayer,
+    compile_filter,
     describe,
     settings,
 )
@@ -39,10 +41,10 @@ from sipwatch.net.types import Batch
 
 __all__ = [
     "CaptureEvent",
-    "LiveStats",
     "InterfaceStats",
     "LiveCapture",
     "LiveCaptureError",
+    "LiveStats",
 ]
 
 #: Events that nobody has taken yet; the oldest goes.
@@ -240,8 +242,12 @@ class LiveCapture:
         return self._now
 
     def settle_clock(self) -> None:
-        """Takes the time as the clock shows it: to be called when no timer runs."""
+        """Takes the time as the clock shows it from now on.
+
+        To be called when nothing is in progress, for `now` may go back by it.
+        """
         self._clock.settle()
+        self._now = self._clock.now() - self._delay
 
     def set_filter(
         self, ports: Iterable[int | tuple[int, int]], tunnels: Iterable[str] = ()
@@ -399,8 +405,12 @@ def _filter_settings(
     ports: Iterable[int | tuple[int, int]], tunnels: Iterable[str], snap_length: int | None
 ) -> FilterSettings:
     try:
-        return settings(ports, tunnels, WHOLE_PACKET if snap_length is None else snap_length)
-    except FilterSettingError as error:
+        wanted = settings(ports, tunnels, WHOLE_PACKET if snap_length is None else snap_length)
+        # Once for each, so that a filter that is too long is known before it is needed.
+        for link in LinkLayer:
+            compile_filter(wanted, link, drop_outgoing_on_loopback=True)
+        return wanted
+    except (FilterSettingError, bpf.FilterTooLong) as error:
         raise LiveCaptureError(str(error)) from error
 
 
