@@ -47,6 +47,15 @@ _REQUEST_LINE = re.compile(
 _CSEQ = re.compile(rb"([0-9]{1,10})[ \t]+([A-Za-z0-9.!%*_+`'~-]{1,32})[ \t]*$")
 _BRANCH = re.compile(rb"(?i);[ \t]*branch[ \t]*=[ \t]*([^;,\s]+)")
 _TAG = re.compile(rb"(?i);[ \t]*tag[ \t]*=[ \t]*([^;,\s?>]+)")
+#: Status codes by the bytes behind "SIP/2.0 ".
+_STATUS: dict[bytes, int] = {b"%d " % code: code for code in range(100, 700)}
+#: A line that begins with one of these continues the one before it (7.3.1).
+_FOLD = frozenset(b" \t")
+_FOLDED = (b" ", b"\t")
+_FOLDING = re.compile(rb"[ \t]*\r?\n[ \t]+")
+_TOKEN = re.compile(rb"[!-9;-~]+[ \t]*$")
+_KEYS: dict[bytes, bytes] = {}
+_MOST_KEYS = 4096
 _REASON_NAME = re.compile(rb"\n[Rr][Ee][Aa][Ss][Oo][Nn][ \t]*:")
 
 #: Method names are few: one object for each keeps comparisons and memory small.
@@ -84,29 +93,48 @@ class Message:
     """A SIP request (`status` 0) or response; `method` is the CSeq method of a response."""
 
     __slots__ = (
+        "_from_tag",
         "_index",
+        "_to_tag",
         "branch",
         "call_id",
         "cseq",
-        "from_tag",
         "head_end",
         "method",
         "raw",
         "status",
-        "to_tag",
     )
 
     raw: bytes
+    #: Where the header section ends in `raw`; `len(raw)` when the blank line is missing.
+    head_end: int
     method: str
     status: int
     call_id: bytes
     cseq: int
-    from_tag: bytes
-    to_tag: bytes
     branch: bytes
-    #: Where the header section ends in `raw`; `len(raw)` when the blank line is missing.
-    head_end: int
+    _from_tag: bytes | None
+    _to_tag: bytes | None
     _index: dict[bytes, list[bytes]] | None
+
+    def __init__(
+        self,
+        raw: bytes,
+        head_end: int,
+        method: str,
+        status: int,
+        call_id: bytes,
+        cseq: int,
+        branch: bytes,
+    ) -> None:
+        self.raw = raw
+        self.head_end = head_end
+        self.method = method
+        self.status = status
+        self.call_id = call_id
+        self.cseq = cseq
+        self.branch = branch
+        self._from_tag = self._to_tag = self._index = None
 
     def __repr__(self) -> str:
         what = f"{self.status} ({self.method})" if self.status else self.method
@@ -116,6 +144,41 @@ class Message:
     def is_request(self) -> bool:
         """Whether this is a request."""
         return self.status == 0
+
+    @property
+    def from_tag(self) -> bytes:
+        """The tag of From; empty when there is none."""
+        tag = self._from_tag
+        if tag is None:
+            tag = self._from_tag = self._tag(b"\nFrom: ", b"from")
+        return tag
+
+    @property
+    def to_tag(self) -> bytes:
+        """The tag of To; empty outside of a dialog."""
+        tag = self._to_tag
+        if tag is None:
+            tag = self._to_tag = self._tag(b"\nTo: ", b"to")
+        return tag
+
+    def _tag(self, usual: bytes, key: bytes) -> bytes:
+        raw, head_end = self.raw, self.head_end
+        start = raw.find(usual, 0, head_end)
+        end = raw.find(b"\r", start, head_end + 1)
+        if start < 0 or end < 0 or raw[end + 2 : end + 3] in _FOLDED:
+            values = self.index.get(key)
+            return _tag_of(values[0]) if values else b""
+        # Parameters stand behind the bracket: a ";tag=" in a display name or in the URI is none.
+        bracket = raw.rfind(b">", start, end)
+        found = raw.find(b";tag=", bracket if bracket >= 0 else start, end)
+        if found < 0:
+            if bracket + 1 == end:
+                return b""
+            match = _TAG.search(raw, bracket if bracket >= 0 else start, end)
+            return match[1] if match else b""
+        found += 5
+        stop = raw.find(b";", found, end)
+        return raw[found : stop if stop >= 0 else end].strip()
 
     @property
     def start_line(self) -> bytes:
@@ -157,6 +220,8 @@ class Message:
 
     def reasons(self) -> list[Reason]:
         """The Reason values (RFC 3326) in order; empty when there is none."""
+        if b"eason" not in self.raw and b"EASON" not in self.raw:
+            return []
         if _REASON_NAME.search(self.raw, 0, self.head_end) is None:
             return []
         return parse_reasons(self.headers("reason"))
@@ -181,14 +246,80 @@ class Message:
         return b"v=0" in self.raw[self.head_end :]
 
 
+def method_of(payload: bytes) -> str:
+    """The method of a request or of a response's CSeq, at a glance; empty when it takes more.
+
+    Only what almost every sender writes is understood; `parse` decides about the rest.
+    """
+    if payload.startswith(b"SIP/2.0 "):
+        start = payload.find(b"\nCSeq: ")
+        if start < 0:
+            return ""
+        line = payload[start + 7 : payload.find(b"\r", start)]
+        return _METHODS.get(line[line.rfind(b" ") + 1 :], "")
+    return _METHODS.get(payload[: payload.find(b" ", 0, 33)], "")
+
+
 def parse(payload: bytes) -> Message:
     """Parse one datagram, or one framed message of a stream.
 
     Raises `NotSip` when the start line is not SIP/2.0's, `SipError` when a header that decides
     the transaction (Call-ID, CSeq, From, To, Via; section 8.1.1) is missing or senseless.
     """
-    message = Message.__new__(Message)
-    message._index = None
+    find = payload.find
+    head_end = find(b"\r\n\r\n")
+    line_end = find(b"\r\n")
+    method: str | None
+    status = 0
+    if payload.startswith(b"SIP/2.0 "):
+        known = _STATUS.get(payload[8:12])
+        if known is None:
+            return _parse_slowly(payload)
+        status = known
+        method = None
+    else:
+        method = _METHODS.get(payload[: find(b" ", 0, 33)])
+        if method is None or payload[line_end - 8 : line_end] != b" SIP/2.0":
+            return _parse_slowly(payload)
+    # The headers in their usual spelling and place; anything else is left to the full index.
+    via = line_end + 2
+    if head_end < 0 or head_end > MAX_HEAD_BYTES or payload[via : via + 5] != b"Via: ":
+        return _parse_slowly(payload)
+    stop = head_end + 1  # lines end at "\r": the last one's stands at head_end itself
+    via_end = find(b"\r", via, stop)
+    branch = find(b";branch=", via, via_end)
+    call_id = find(b"\nCall-ID: ", via_end, stop)
+    cseq = find(b"\nCSeq: ", via_end, stop)
+    if branch < 0 or call_id < 0 or cseq < 0:
+        return _parse_slowly(payload)
+    call_id_end = find(b"\r", call_id, stop)
+    cseq_end = find(b"\r", cseq, stop)
+    if (
+        payload[via_end + 2] in _FOLD
+        or payload[call_id_end + 2] in _FOLD
+        or payload[cseq_end + 2] in _FOLD
+    ):
+        return _parse_slowly(payload)
+    number, _, name = payload[cseq + 7 : cseq_end].partition(b" ")
+    cseq_method = _METHODS.get(name)
+    if cseq_method is None or not number.isdigit() or len(number) > 10:
+        return _parse_slowly(payload)
+    if method is not None:
+        if method is not cseq_method:
+            raise SipError("CSeq method differs from request method")
+        if find(b"\nFrom: ", via_end, stop) < 0 or find(b"\nTo: ", via_end, stop) < 0:
+            return _parse_slowly(payload)
+    branch += 8
+    end = find(b";", branch, via_end)
+    value = payload[branch : end if end >= 0 else via_end]
+    identity = payload[call_id + 10 : call_id_end]
+    if b"," in value or b" " in value or not identity or identity[0] < 33 or identity[-1] < 33:
+        return _parse_slowly(payload)
+    return Message(payload, head_end, cseq_method, status, identity, int(number), value)
+
+
+def _parse_slowly(payload: bytes) -> Message:
+    """The same through the full header index, for every spelling that RFC 3261 allows."""
     head_end = payload.find(b"\r\n\r\n")
     if head_end < 0:
         head_end = payload.find(b"\n\n")
@@ -196,103 +327,20 @@ def parse(payload: bytes) -> Message:
             head_end = len(payload)
     if head_end > MAX_HEAD_BYTES:
         raise SipError("head too long")
-    message.raw = payload
-    message.head_end = head_end
-    if payload.startswith(b"SIP/2.0 "):
-        code = payload[8:11]
-        if not code.isdigit() or not 100 <= (status := int(code)) <= 699:
-            raise NotSip("status line")
-        if payload[11:12] not in (b" ", b"\r", b"\n", b""):
-            raise NotSip("status line")
-        method = None
-    else:
-        status = 0
-        space = payload.find(b" ", 0, 33)
-        method = _METHODS.get(payload[:space])
-        line_end = payload.find(b"\r\n", 0, head_end + 2)
-        if method is None or not payload.endswith(b" SIP/2.0", space + 2, line_end):
-            return _parse_slowly(message)
-    message.status = status
-
-    find = payload.find
-    # The five headers in their usual spelling; anything else is left to the full index.
-    via = find(b"\nVia: ", 0, head_end)
-    call_id = find(b"\nCall-ID: ", 0, head_end)
-    cseq = find(b"\nCSeq: ", 0, head_end)
-    from_ = find(b"\nFrom: ", 0, head_end)
-    to = find(b"\nTo: ", 0, head_end)
-    if (
-        via < 0
-        or call_id < 0
-        or cseq < 0
-        or from_ < 0
-        or to < 0
-        or find(b"\nv:", 0, via) >= 0
-        or find(b"\n ", 0, head_end) >= 0
-        or find(b"\n\t", 0, head_end) >= 0
-    ):
-        return _parse_slowly(message)
-    stop = head_end + 1  # lines end at "\r": the last one's stands at head_end itself
-    end = find(b"\r", call_id, stop)
-    cseq_end = find(b"\r", cseq, stop)
-    via_end = find(b"\r", via, stop)
-    from_end = find(b"\r", from_, stop)
-    to_end = find(b"\r", to, stop)
-    branch = find(b";branch=", via, via_end)
-    if end < 0 or cseq_end < 0 or via_end < 0 or from_end < 0 or to_end < 0 or branch < 0:
-        return _parse_slowly(message)
-    message.call_id = payload[call_id + 10 : end].strip()
-    number, _, name = payload[cseq + 7 : cseq_end].partition(b" ")
-    if not number.isdigit() or len(number) > 10:
-        return _parse_slowly(message)
-    message.cseq = int(number)
-    cseq_method = _METHODS.get(name)
-    if cseq_method is None:
-        return _parse_slowly(message)
-    if method is not None and method is not cseq_method:
-        raise SipError("CSeq method differs from request method")
-    message.method = cseq_method
-    branch += 8
-    stop = find(b";", branch, via_end)
-    value = payload[branch : stop if stop >= 0 else via_end]
-    if b"," in value or b" " in value or not message.call_id:
-        return _parse_slowly(message)
-    message.branch = value
-    message.from_tag = _quick_tag(payload, from_ + 7, from_end)
-    message.to_tag = _quick_tag(payload, to + 5, to_end)
-    return message
-
-
-def _quick_tag(payload: bytes, start: int, end: int) -> bytes:
-    """The tag parameter of a From or To value; empty when there is none."""
-    # Parameters stand behind the bracket: a ";tag=" in a display name or in the URI is not one.
-    bracket = payload.rfind(b">", start, end)
-    found = payload.find(b";tag=", bracket if bracket >= 0 else start, end)
-    if found < 0:
-        tag = _TAG.search(payload, bracket if bracket >= 0 else start, end)
-        return tag[1] if tag else b""
-    found += 5
-    stop = payload.find(b";", found, end)
-    return payload[found : stop if stop >= 0 else end].strip()
-
-
-def _parse_slowly(message: Message) -> Message:
-    """The same through the full header index, for every spelling that RFC 3261 allows."""
-    start_line = message.raw[: _line_end(message.raw, 0, message.head_end)]
-    status = _STATUS_LINE.match(start_line)
-    if status:
-        message.status = int(status[1])
+    start_line = payload[: _line_end(payload, 0, head_end)]
+    response = _STATUS_LINE.match(start_line)
+    if response:
+        status = int(response[1])
         method = None
     else:
         request = _REQUEST_LINE.match(start_line)
         if request is None:
-            raise NotSip("start line")
-        message.status = 0
+            raise NotSip("status line" if start_line[:4].upper() == b"SIP/" else "start line")
+        status = 0
         method = request[1]
-    index = message.index
-    call_id = _first(index, b"call-id", "Call-ID")
-    message.call_id = call_id.strip()
-    if not message.call_id:
+    index = _header_index(payload, head_end)
+    call_id = _first(index, b"call-id", "Call-ID").strip()
+    if not call_id:
         raise SipError("empty Call-ID")
     cseq = _CSEQ.match(_first(index, b"cseq", "CSeq"))
     if cseq is None:
@@ -301,15 +349,23 @@ def _parse_slowly(message: Message) -> Message:
     name = cseq[2]
     if method is not None and method.upper() != name.upper():
         raise SipError("CSeq method differs from request method")
-    message.cseq = int(cseq[1])
     known = _METHODS.get(name.upper())
-    message.method = known if known is not None else name.decode("ascii").upper()
-    message.from_tag = _tag_of(_first(index, b"from", "From"))
-    message.to_tag = _tag_of(_first(index, b"to", "To"))
-    branch = _BRANCH.search(grammar.split_commas(index.get(b"via", [b""])[:1], first=True)[0])
-    if b"via" not in index:
-        raise SipError("no Via")
-    message.branch = branch[1] if branch else b""
+    top = grammar.split_commas([_first(index, b"via", "Via")], first=True)[0]
+    branch = _BRANCH.search(top)
+    message = Message(
+        payload,
+        head_end,
+        known if known is not None else name.decode("ascii").upper(),
+        status,
+        call_id,
+        int(cseq[1]),
+        branch[1] if branch else b"",
+    )
+    message._index = index
+    if not status:
+        # A response is known by its branch; a request must say who sends it, and to whom.
+        message._from_tag = _tag_of(_first(index, b"from", "From"))
+        message._to_tag = _tag_of(_first(index, b"to", "To"))
     return message
 
 
@@ -335,23 +391,46 @@ def _line_end(raw: bytes, start: int, stop: int) -> int:
 
 
 def _header_index(raw: bytes, head_end: int) -> dict[bytes, list[bytes]]:
+    """Headers by their full lower-case names, when all lines are written as usual."""
     index: dict[bytes, list[bytes]] = {}
-    last: list[bytes] | None = None
-    lines = raw[:head_end].split(b"\n")
-    for line in lines[1:]:
-        if line[:1] in (b" ", b"\t"):
-            # Folding, section 7.3.1: the line break and the white space count as one space.
-            if last is not None:
-                last[-1] = (last[-1] + b" " + line.strip()).strip()
-            continue
+    lines = iter(raw[:head_end].split(b"\r\n"))
+    next(lines)
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        key = _KEYS.get(name) or _key(name)
+        if not key:
+            return _odd_header_index(raw, head_end)
+        if key in index:
+            index[key].append(value.strip())
+        else:
+            index[key] = [value.strip()]
+    return index
+
+
+def _key(name: bytes) -> bytes:
+    """The full lower-case name of a header name; empty when this is none.
+
+    Names that were met are remembered, a bounded number of them.
+    """
+    if _TOKEN.match(name) is None:
+        return b""
+    key = name.strip().lower()
+    key = COMPACT_NAMES.get(key, key)
+    if len(_KEYS) < _MOST_KEYS and len(name) < 64:
+        _KEYS[name] = key
+    return key
+
+
+def _odd_header_index(raw: bytes, head_end: int) -> dict[bytes, list[bytes]]:
+    """The same for folded lines, bare line feeds, and no space behind the colon."""
+    index: dict[bytes, list[bytes]] = {}
+    # Folding, section 7.3.1: the line break and the white space count as one space.
+    head = _FOLDING.sub(b" ", raw[:head_end])
+    for line in head.split(b"\n")[1:]:
         name, colon, value = line.partition(b":")
-        if not colon:
-            last = None
-            continue
-        key = name.strip().lower()
-        key = COMPACT_NAMES.get(key, key)
-        last = index.setdefault(key, [])
-        last.append(value.strip())
+        key = _key(name) if colon else b""
+        if key:
+            index.setdefault(key, []).append(value.strip())
     return index
 
 
