@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sipwatch.calls.settings import TrackerSettings
 from sipwatch.calls.tracker import Tracker
-from sipwatch.calls.types import AttemptEnded, ClosedBy, DialogEnded, Event
+from sipwatch.calls.types import Attempt, AttemptEnded, ClosedBy, DialogEnded, Event
 from sipwatch.capture.files import CaptureFiles
 from sipwatch.capture.stats import CaptureStats
 from sipwatch.config import CORRELATION_RULES, Config
@@ -21,15 +21,10 @@ from sipwatch.net.types import Batch, Datagram, Unreachable
 from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.settings import RuleSettings
-from sipwatch.sip.message import Message, SipError, parse
+from sipwatch.sip.message import SipError, method_of, parse
 
-#: Starts of the requests that belong to INVITE dialogs; the rest is only counted.
-_DIALOG_REQUESTS = frozenset(
-    (b"INVI", b"ACK ", b"BYE ", b"CANC", b"PRAC", b"UPDA", b"INFO", b"REFE")
-)
-#: Ends of CSeq lines whose responses belong to INVITE dialogs.
-_DIALOG_METHODS = (b"INVITE", b"CANCEL", b" BYE", b"REFER")
-_OTHER_METHODS = (b"OPTIONS", b"SUBSCRIBE", b"NOTIFY", b"PUBLISH", b"MESSAGE", b"INFO", b"UPDATE")
+#: Methods whose messages belong to INVITE dialogs; the others are only counted.
+_DIALOG = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER", ""))
 
 
 class Source(Protocol):
@@ -47,6 +42,13 @@ class SipCounts:
         #: (method, status) to number.
         self.responses: Counter[tuple[str, int]] = Counter()
         self.malformed: Counter[str] = Counter()
+
+    def count(self, method: str, status: int) -> None:
+        """One more message; `status` 0 is a request."""
+        if status:
+            self.responses[method, status] += 1
+        else:
+            self.requests[method] += 1
 
     @property
     def methods(self) -> Counter[str]:
@@ -66,6 +68,7 @@ class Pipeline:
         self.dialects = Dialects(_dialects_by_address(config))
         self.tracker = Tracker(tracker_settings(config, self.dialects))
         self.registrations = Registrations()
+        self._ended: list[Attempt] = []
         self.classifier = Classifier(
             rule_settings(config), self.dialects, self.registrations, self.tracker.correlator
         )
@@ -73,22 +76,31 @@ class Pipeline:
     def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:
         """Take one batch; what ended by it comes back judged."""
         tracker = self.tracker
-        receive = tracker.receive
-        pending = tracker.events
+        receive, wheel, pending = tracker.receive, tracker.wheel, tracker.events
         done: list[Event] = []
+        self._let_go()
         for item in batch:
-            if item.time >= tracker.next_due:
+            if item.time >= wheel.next_due:
                 tracker.advance(item.time)
                 if pending:
                     self._judge(done)
             if isinstance(item, Unreachable):
                 tracker.unreachable(item)
                 continue
-            message = self._message(item)
-            if message is not None:
-                receive(item, message)
-                if pending:
-                    self._judge(done)
+            payload = item.payload
+            method = method_of(payload)
+            if method not in _DIALOG:
+                self._other(item, method)
+                continue
+            try:
+                message = parse(payload)
+            except SipError as error:
+                self.sip.malformed[error.reason] += 1
+                continue
+            self.sip.count(message.method, message.status)
+            receive(item, message)
+            if pending:
+                self._judge(done)
         return done
 
     def advance(self, now: float) -> list[Event]:
@@ -118,52 +130,39 @@ class Pipeline:
                 classifier.dialog(event.attempt)
             else:
                 classifier.call(event.call)
+                self._ended.extend(a for a in event.call.attempts if a.dialog_over)
+                continue
+            call = event.attempt.call
+            if call is not None and call.ended and event.attempt.dialog_over:
+                self._ended.append(event.attempt)
         done.extend(pending)
         pending.clear()
 
-    def _message(self, datagram: Datagram) -> Message | None:
-        """The message when it is of an INVITE dialog; others are counted and let go."""
+    def _other(self, datagram: Datagram, method: str) -> None:
+        """A message outside of INVITE dialogs: counted, and of REGISTERs what the rules ask."""
         payload = datagram.payload
-        counts = self.sip
-        if payload.startswith(b"SIP/"):
-            start = payload.find(b"\nCSeq:")
-            if start >= 0:
-                end = payload.find(b"\r", start)
-                line = payload[start + 6 : end]
-                if not line.endswith(_DIALOG_METHODS):
-                    if line.endswith(b"REGISTER"):
-                        self._registered(datagram)
-                        return None
-                    if line.endswith(_OTHER_METHODS):
-                        method = line.rpartition(b" ")[2].decode("ascii", "replace")
-                        counts.responses[(method, _status(payload))] += 1
-                        return None
-        elif payload[:4] not in _DIALOG_REQUESTS and b"\n" in payload:
-            method = payload[: payload.find(b" ", 0, 33)].decode("ascii", "replace")
-            if method == "REGISTER":
-                self.registrations.request(datagram.source[0])
-            if method.isalpha() and method.isupper():
-                counts.requests[method] += 1
-                return None
-        try:
-            message = parse(payload)
-        except SipError as error:
-            counts.malformed[error.reason] += 1
-            return None
-        if message.status:
-            counts.responses[(message.method, message.status)] += 1
-        else:
-            counts.requests[message.method] += 1
-        return message
-
-    def _registered(self, datagram: Datagram) -> None:
-        status = _status(datagram.payload)
-        self.sip.responses[("REGISTER", status)] += 1
-        if 200 <= status < 300:
+        status = _status(payload) if payload.startswith(b"SIP/") else 0
+        self.sip.count(method, status)
+        if method != "REGISTER":
+            return
+        if not status:
+            self.registrations.request(datagram.source[0])
+        elif 200 <= status < 300:
             try:
-                self.registrations.accepted(datagram.source[0], parse(datagram.payload))
+                self.registrations.accepted(datagram.source[0], parse(payload))
             except SipError as error:
                 self.sip.malformed[error.reason] += 1
+
+    def _let_go(self) -> None:
+        """Untie the legs of ended calls, whose events have been taken.
+
+        Attempts of one call point at each other; without this only the cycle collector could
+        free them, and a replay would grow with the capture between its runs.
+        """
+        if self._ended:
+            for attempt in self._ended:
+                attempt.untie()
+            self._ended.clear()
 
 
 def _status(payload: bytes) -> int:

@@ -40,6 +40,9 @@ SIBLINGS_SECONDS = 0.05
 #: A pick-up is answered from this long before to TOGETHER after the ringing leg is cancelled.
 PICKUP_SECONDS = 1.0
 
+#: Answers and ends of callers' legs are compared with agents' legs until these are settled.
+REMEMBERED_SECONDS = 40.0
+
 #: Two candidates whose scores differ by less fit equally.
 MARGIN = 0.3
 #: Least score of a pairing: time alone without a contradiction, or the same identity.
@@ -64,6 +67,20 @@ class Arrivals:
     #: The latest agents' legs, and those without a caller in view.
     legs: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
     orphans: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
+
+    def cause(self, now: float, attempt: Attempt) -> None:
+        """Something that may make the PBX send an INVITE for this caller."""
+        triggers = self.triggers
+        while triggers and triggers[0][0] < now - 2 * PROMPT_SECONDS:
+            triggers.popleft()
+        triggers.append((now, attempt))
+
+    def mark(self, now: float, attempt: Attempt) -> None:
+        """An answer or an end of a caller's leg."""
+        marks = self.marks
+        while marks and marks[0][0] < now - REMEMBERED_SECONDS:
+            marks.popleft()
+        marks.append((now, attempt))
 
 
 class Correlator:
@@ -179,7 +196,7 @@ class Correlator:
             arrivals.by_identity.setdefault(key, OrderedDict())[attempt.serial] = attempt
         for value in values:
             arrivals.by_value[value] = attempt
-        arrivals.triggers.append((attempt.started_at, attempt))
+        arrivals.cause(attempt.started_at, attempt)
 
     def _depart(self, attempt: Attempt) -> None:
         known = self._keys.pop(attempt.serial, None)
@@ -449,8 +466,8 @@ class Correlator:
         """A 2xx: of a caller's leg it may begin a queue, of an agent's leg it ends the search."""
         if attempt.serial in self._keys:
             arrivals = self._place(attempt.destination[0])
-            arrivals.triggers.append((now, attempt))
-            arrivals.marks.append((now, attempt))
+            arrivals.cause(now, attempt)
+            arrivals.mark(now, attempt)
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
 
@@ -465,13 +482,13 @@ class Correlator:
     def ended(self, attempt: Attempt, now: float) -> None:
         """A CANCEL, a final of 300 and more, or a BYE."""
         if attempt.serial in self._keys:
-            self._place(attempt.destination[0]).marks.append((now, attempt))
+            self._place(attempt.destination[0]).mark(now, attempt)
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
 
     def _trigger(self, attempt: Attempt, now: float) -> None:
         if attempt.serial in self._keys:
-            self._place(attempt.destination[0]).triggers.append((now, attempt))
+            self._place(attempt.destination[0]).cause(now, attempt)
 
     def wait_until(self, attempt: Attempt, now: float) -> float | None:
         """When to look again, or None when no open leg can change the outcome any more."""

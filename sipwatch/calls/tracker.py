@@ -53,6 +53,9 @@ SESSION_GRACE_SECONDS = 60.0
 #: Late messages are recognised this long after the end of a dialog.
 RECENT_SECONDS = 40.0
 
+#: How often they are looked through.
+PRUNE_SECONDS = 5.0
+
 #: Finals after which the same sender tries again by itself (8.1.3.4, 8.1.3.5, RFC 4028 6).
 _CHALLENGES = frozenset((401, 407))
 _RETRIED = frozenset((401, 407, 420, 421, 422, 491, 494)) | frozenset(range(300, 400))
@@ -73,14 +76,15 @@ class Tracker:
         self.now = 0.0
         self.dialogs_active = 0
         self._serial = 0
-        self._wheel = Wheel()
+        self._prune_at = 0.0
+        self.wheel = Wheel()
         self._by_call_id: dict[bytes, list[Attempt]] = {}
         self._open: dict[int, Attempt] = {}
         self._reinvites: dict[bytes, list[bytes]] = {}
         self._recent: dict[bytes, tuple[int, float]] = {}
         self._flows: dict[tuple[Endpoint, Endpoint], Attempt] = {}
         self._deaf: dict[tuple[bytes, bytes], bool] = {}
-        self.correlator = Correlator(self.settings, self._wheel, self.events)
+        self.correlator = Correlator(self.settings, self.wheel, self.events)
         self._requests: dict[str, Callable[[Packet, Message], object]] = {
             "INVITE": self._invite,
             "ACK": self._ack,
@@ -101,11 +105,6 @@ class Tracker:
     # --- input ------------------------------------------------------------------------------
 
     @property
-    def next_due(self) -> float:
-        """Before this time `advance` has nothing to do."""
-        return self._wheel.next_due
-
-    @property
     def in_progress(self) -> int:
         """Attempts that are not settled yet."""
         return sum(not attempt.settled for attempt in self._open.values())
@@ -115,7 +114,7 @@ class Tracker:
         return {
             "attempts": len(self._open),
             "recent": len(self._recent),
-            "timers": len(self._wheel),
+            "timers": len(self.wheel),
             **self.correlator.entries(),
         }
 
@@ -124,7 +123,7 @@ class Tracker:
         now = packet.time
         if now > self.now:
             self.now = now
-            if now >= self._wheel.next_due:
+            if now >= self.wheel.next_due:
                 self.advance(now)
         handlers = self._responses if message.status else self._requests
         handler = handlers.get(message.method)
@@ -142,7 +141,7 @@ class Tracker:
             attempt.last_packet = report.number
             if attempt.first_response_at is None and attempt.deadline > report.time + RETRY_SECONDS:
                 # The sender may not heed it and go on; the verdict stands all the same.
-                self._wheel.set(attempt, report.time + RETRY_SECONDS)
+                self.wheel.set(attempt, report.time + RETRY_SECONDS)
 
     def lost(self, now: float) -> None:
         """The capture dropped packets: what rests on an absence cannot be vouched for."""
@@ -154,10 +153,11 @@ class Tracker:
         """Let the timers up to `now` (epoch seconds) run out."""
         if now > self.now:
             self.now = now
-        pop = self._wheel.pop
+        pop = self.wheel.pop
         while (due := pop(now)) is not None:
             self._fire(due, now)
-        self._prune(now)
+        if now >= self._prune_at:
+            self._prune(now)
 
     def finish(self, now: float, closed_by: ClosedBy) -> None:
         """Nothing more will come: settle all, agents' legs before their callers'."""
@@ -218,7 +218,7 @@ class Tracker:
         else:
             known.append(attempt)
         now = packet.time
-        self._wheel.set(attempt, now + TIMEOUT_SECONDS)
+        self.wheel.set(attempt, now + TIMEOUT_SECONDS)
         self._flows[(attempt.source, attempt.destination)] = attempt
         if invite is not None:
             index = invite.index
@@ -270,7 +270,7 @@ class Tracker:
         attempt.acked = False
         attempt.terminal_at = None
         self._flows[(attempt.source, attempt.destination)] = attempt
-        self._wheel.set(attempt, packet.time + TIMEOUT_SECONDS)
+        self.wheel.set(attempt, packet.time + TIMEOUT_SECONDS)
         self.correlator.retried(attempt, packet.time)
 
     def _reinvite(self, packet: Packet, message: Message) -> None:
@@ -379,7 +379,7 @@ class Tracker:
                 attempt.provisional_reasons = reasons
         if attempt.cancel_at is None:
             # Terminal by ICMP or by the end of its call, it came alive after all.
-            self._wheel.set(attempt, now + TIMER_C_SECONDS)
+            self.wheel.set(attempt, now + TIMER_C_SECONDS)
 
     def _answer(self, attempt: Attempt, message: Message, now: float) -> None:
         if attempt.answered_at is None:
@@ -390,12 +390,13 @@ class Tracker:
             if message.to_tag:
                 attempt.forks.add(message.to_tag)
             self.dialogs_active += 1
-            if b"session-expires" in message.index:
-                attempt.session_expires = _seconds(message.index[b"session-expires"][0])
+            if b"ession-" in message.raw or b"\nx:" in message.raw:
+                expires = message.header("session-expires")
+                attempt.session_expires = _seconds(expires) if expires else None
             if attempt.ack_at is not None:
                 self._terminal(attempt, now)
             else:
-                self._wheel.set(attempt, now + NO_ACK_SECONDS)
+                self.wheel.set(attempt, now + NO_ACK_SECONDS)
             self.correlator.answered(attempt, now)
         elif message.to_tag == attempt.answer_tag:
             if now - (attempt.answer_last_at or 0.0) >= COPY_SECONDS:
@@ -417,12 +418,12 @@ class Tracker:
         if message.to_tag:
             attempt.forks.add(message.to_tag)
         if message.status in _CHALLENGES:
-            self._wheel.set(attempt, now + CHALLENGE_SECONDS)
+            self.wheel.set(attempt, now + CHALLENGE_SECONDS)
         elif message.status in _RETRIED:
-            self._wheel.set(attempt, now + RETRY_SECONDS)
+            self.wheel.set(attempt, now + RETRY_SECONDS)
             self.correlator.ended(attempt, now)
         else:
-            self._wheel.set(attempt, now + TIMER_D_SECONDS)
+            self.wheel.set(attempt, now + TIMER_D_SECONDS)
             self.correlator.ended(attempt, now)
             if attempt.acked:
                 self._terminal(attempt, now)
@@ -496,7 +497,7 @@ class Tracker:
             attempt.cancel_count = 1
             attempt.cancel_reasons = message.reasons()
             if attempt.final_at is None and attempt.answered_at is None:
-                self._wheel.set(attempt, now + TIMEOUT_SECONDS)
+                self.wheel.set(attempt, now + TIMEOUT_SECONDS)
                 self.correlator.ended(attempt, now)
         elif now - (attempt.cancel_last_at or 0.0) >= COPY_SECONDS:
             attempt.cancel_count += 1
@@ -575,7 +576,7 @@ class Tracker:
             if attempt.terminal_at is None:
                 self._terminal(attempt, now)
             else:
-                self._wheel.set(attempt, now + _grace(attempt))
+                self.wheel.set(attempt, now + _grace(attempt))
             self.correlator.ended(attempt, now)
 
     def _bye_unanswered(self, attempt: Attempt, now: float, side: Side | None) -> None:
@@ -625,7 +626,7 @@ class Tracker:
     def _terminal(self, attempt: Attempt, now: float) -> None:
         if attempt.terminal_at is None:
             attempt.terminal_at = now
-            self._wheel.set(attempt, now + _grace(attempt))
+            self.wheel.set(attempt, now + _grace(attempt))
 
     def _fire(self, attempt: Attempt, now: float) -> None:
         """A deadline passed: of the transaction, of the settlement, or of the dialog."""
@@ -636,7 +637,7 @@ class Tracker:
         if not attempt.settled:
             again = self.correlator.wait_until(attempt, at)
             if again is not None:
-                self._wheel.set(attempt, again)
+                self.wheel.set(attempt, again)
                 return
             self._say(attempt, at)
             if attempt.dialog_over:
@@ -644,11 +645,11 @@ class Tracker:
         if attempt.bye_at is not None and at >= attempt.bye_at + GRACE_SECONDS:
             self._end_dialog(attempt, at, "packet")
         elif attempt.bye_at is not None:
-            self._wheel.set(attempt, attempt.bye_at + _grace(attempt))
+            self.wheel.set(attempt, attempt.bye_at + _grace(attempt))
         elif at >= (expiry := self._expiry(attempt)):
             self._end_dialog(attempt, at, "timer")
         else:
-            self._wheel.set(attempt, expiry)
+            self.wheel.set(attempt, expiry)
 
     def _expiry(self, attempt: Attempt) -> float:
         """When an answered call without a BYE is given up."""
@@ -684,7 +685,7 @@ class Tracker:
         self.correlator.over(attempt, now)
 
     def _forget(self, attempt: Attempt, now: float) -> None:
-        self._wheel.clear(attempt)
+        self.wheel.clear(attempt)
         if self._open.pop(attempt.serial, None) is None:
             return
         if attempt.answered_at is not None:
@@ -705,6 +706,7 @@ class Tracker:
             del self._recent[next(iter(self._recent))]
 
     def _prune(self, now: float) -> None:
+        self._prune_at = now + PRUNE_SECONDS
         recent = self._recent
         stale: deque[bytes] = deque()
         for call_id, (_, at) in recent.items():

@@ -410,6 +410,14 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.serial} {self.call_id.decode('utf-8', 'replace')}>"
 
+    def untie(self) -> None:
+        """Let go of the other legs of the call, after all of it was said."""
+        self.parent = self.call = self.replaced_by = None
+        self.children = []
+        self.candidates = []
+        self.suitors = []
+        self.group = []
+
     @property
     def incomplete(self) -> bool:
         """Whether the INVITE itself was not captured."""

@@ -198,12 +198,11 @@ class Dialects:
         for message in messages:
             if message is None:
                 continue
-            index = message.index
-            agents = index.get(b"server") or index.get(b"user-agent")
-            found = self.of_agent(agents[0]) if agents else UNKNOWN
+            agent = message.glimpse("Server") or message.glimpse("User-Agent")
+            found = self.of_agent(agent) if agent else UNKNOWN
             if found is UNKNOWN:
-                found = self._by_header(index)
-            named = named or bool(agents)
+                found = self._by_header(message)
+            named = named or bool(agent)
             if found is not UNKNOWN:
                 if len(self._heard) >= _MOST_AGENTS:
                     self._heard.clear()
@@ -212,8 +211,8 @@ class Dialects:
         # A name that we do not know is somebody else; no name at all may be one heard before.
         return UNKNOWN if named else self._heard.get(address, UNKNOWN)
 
-    def _by_header(self, index: dict[bytes, list[bytes]]) -> Dialect:
+    def _by_header(self, message: Message) -> Dialect:
         for dialect in self._all.values():
-            if any(name.encode() in index for name in dialect.headers):
+            if any(message.glimpse(name) is not None for name in dialect.headers):
                 return dialect
         return UNKNOWN

@@ -236,9 +236,7 @@ def agent_of(message: Message | None) -> str:
     """The Server or User-Agent of a message; empty when it has neither."""
     if message is None:
         return ""
-    index = message.index
-    values = index.get(b"server") or index.get(b"user-agent")
-    return grammar.text(values[0]) if values else ""
+    return grammar.text(message.glimpse("Server") or message.glimpse("User-Agent"))
 
 
 def left_at(caller: Attempt) -> float | None:

@@ -56,7 +56,7 @@ _FOLDING = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _TOKEN = re.compile(rb"[!-9;-~]+[ \t]*$")
 _KEYS: dict[bytes, bytes] = {}
 _MOST_KEYS = 4096
-_REASON_NAME = re.compile(rb"\n[Rr][Ee][Aa][Ss][Oo][Nn][ \t]*:")
+_REASON_LINE = re.compile(rb"\n[Rr][Ee][Aa][Ss][Oo][Nn][ \t]*:[ \t]*([^\r\n]*)")
 
 #: Method names are few: one object for each keeps comparisons and memory small.
 _METHODS: dict[bytes, str] = {
@@ -214,6 +214,23 @@ class Message:
         values = self.index.get(name.lower().encode())
         return values[0] if values else None
 
+    def glimpse(self, name: str) -> bytes | None:
+        """The same for names without a compact form, without an index of the whole head."""
+        if self._index is not None:
+            return self.header(name)
+        raw, head_end = self.raw, self.head_end
+        usual = b"\n" + name.encode() + b": "
+        start = raw.find(usual, 0, head_end)
+        if start < 0:
+            if usual[:-2].lower() not in raw[:head_end].lower():
+                return None
+            return self.header(name)
+        start += len(usual)
+        end = raw.find(b"\r", start, head_end + 1)
+        if end < 0 or raw[end + 2 : end + 3] in _FOLDED:
+            return self.header(name)
+        return raw[start:end].strip()
+
     def headers(self, name: str) -> list[bytes]:
         """All values of a header whose grammar is a comma-separated list (section 7.3.1)."""
         return grammar.split_commas(self.index.get(name.lower().encode(), []))
@@ -222,9 +239,12 @@ class Message:
         """The Reason values (RFC 3326) in order; empty when there is none."""
         if b"eason" not in self.raw and b"EASON" not in self.raw:
             return []
-        if _REASON_NAME.search(self.raw, 0, self.head_end) is None:
+        values = _REASON_LINE.findall(self.raw, 0, self.head_end)
+        if not values:
             return []
-        return parse_reasons(self.headers("reason"))
+        if self._index is not None or _FOLDING.search(self.raw, 0, self.head_end):
+            values = self.index.get(b"reason", values)
+        return parse_reasons(grammar.split_commas(values))
 
     @property
     def body(self) -> bytes:
