@@ -8,9 +8,9 @@ caller by a second was never his. Only then does a record become final.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
 
+from sipwatch.calls.arrivals import Arrivals
 from sipwatch.calls.identity import display_of, keys_of
 from sipwatch.calls.pairing import (
     PROMPT_SECONDS,
@@ -40,9 +40,6 @@ SIBLINGS_SECONDS = 0.05
 #: A pick-up is answered from this long before to TOGETHER after the ringing leg is cancelled.
 PICKUP_SECONDS = 1.0
 
-#: Answers and ends of callers' legs are compared with agents' legs until these are settled.
-REMEMBERED_SECONDS = 40.0
-
 #: Two candidates whose scores differ by less fit equally.
 MARGIN = 0.3
 #: Least score of a pairing: time alone without a contradiction, or the same identity.
@@ -53,34 +50,8 @@ _MOST_MEMBERS = 500
 _MOST_PLACES = 4096
 
 
-@dataclass(slots=True)
-class Arrivals:
-    """The callers' legs that one PBX received, by everything an agent's leg may share with them."""
-
-    live: OrderedDict[int, Attempt] = field(default_factory=OrderedDict)
-    by_identity: dict[str, OrderedDict[int, Attempt]] = field(default_factory=dict)
-    by_value: dict[bytes, Attempt] = field(default_factory=dict)
-    #: What may cause an agent's leg: INVITEs, answers, ends of other legs, transfers.
-    triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
-    #: Ends and answers of callers' legs, to find what an agent's leg ended with.
-    marks: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
-    #: The latest agents' legs, and those without a caller in view.
-    legs: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
-    orphans: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
-
-    def cause(self, now: float, attempt: Attempt) -> None:
-        """Something that may make the PBX send an INVITE for this caller."""
-        triggers = self.triggers
-        while triggers and triggers[0][0] < now - 2 * PROMPT_SECONDS:
-            triggers.popleft()
-        triggers.append((now, attempt))
-
-    def mark(self, now: float, attempt: Attempt) -> None:
-        """An answer or an end of a caller's leg."""
-        marks = self.marks
-        while marks and marks[0][0] < now - REMEMBERED_SECONDS:
-            marks.popleft()
-        marks.append((now, attempt))
+def _same_caller(one: Attempt, other: Attempt) -> bool:
+    return one.identity == other.identity and one.display == other.display
 
 
 class Correlator:
@@ -99,7 +70,6 @@ class Correlator:
         self._events = events
         self._arrivals: OrderedDict[bytes, Arrivals] = OrderedDict()
         self._pbx: set[bytes] = set()
-        self._keys: dict[int, tuple[bytes, frozenset[str], str, list[bytes]]] = {}
         self._calls = 0
         self._open_calls = 0
 
@@ -187,31 +157,38 @@ class Correlator:
         return arrivals
 
     def _arrive(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> None:
-        keys = keys_of(invite) if "identity" in self._rules else frozenset()
-        display = "" if keys else display_of(invite)
-        values = self._values(invite, caller=True)
-        self._keys[attempt.serial] = (attempt.destination[0], keys, display, values)
+        self._identify(attempt, invite)
+        attempt.values = self._values(invite, caller=True)
         arrivals.live[attempt.serial] = attempt
-        for key in keys or ((display,) if display else ()):
-            arrivals.by_identity.setdefault(key, OrderedDict())[attempt.serial] = attempt
-        for value in values:
+        for key in attempt.identity or ((attempt.display,) if attempt.display else ()):
+            same = arrivals.by_identity.get(key)
+            if same is None:
+                same = arrivals.by_identity[key] = {}
+            same[attempt.serial] = attempt
+        for value in attempt.values:
             arrivals.by_value[value] = attempt
+        attempt.arrivals = arrivals
         arrivals.cause(attempt.started_at, attempt)
 
+    def _identify(self, attempt: Attempt, invite: Message) -> None:
+        if not attempt.identity and "identity" in self._rules:
+            attempt.identity = keys_of(invite)
+            if not attempt.identity:
+                attempt.display = display_of(invite)
+
     def _depart(self, attempt: Attempt) -> None:
-        known = self._keys.pop(attempt.serial, None)
-        if known is None:
+        arrivals = attempt.arrivals
+        if arrivals is None:
             return
-        address, keys, display, values = known
-        arrivals = self._place(address)
+        attempt.arrivals = None
         arrivals.live.pop(attempt.serial, None)
-        for key in keys or ((display,) if display else ()):
+        for key in attempt.identity or ((attempt.display,) if attempt.display else ()):
             same = arrivals.by_identity.get(key)
             if same is not None:
                 same.pop(attempt.serial, None)
                 if not same:
                     del arrivals.by_identity[key]
-        for value in values:
+        for value in attempt.values:
             if arrivals.by_value.get(value) is attempt:
                 del arrivals.by_value[value]
 
@@ -276,54 +253,47 @@ class Correlator:
                 self._pair(attempt, other, [f"{what} as the caller's leg"])
                 return True
         now = attempt.started_at
-        keys = keys_of(invite)
-        display = "" if keys else display_of(invite)
-        self._keys[-attempt.serial] = (attempt.source[0], keys, display, [])
-        self._gather(attempt, arrivals, keys, display)
+        self._identify(attempt, invite)
+        self._gather(attempt, arrivals)
         found: dict[int, Attempt] = {}
         if "time" in self._rules:
             for at, other in reversed(arrivals.triggers):
                 if at < now - PROMPT_SECONDS:
                     break
                 if other is not attempt and not is_over(other):
-                    found.setdefault(other.serial, other)
-        if "identity" in self._rules:
-            for key in keys or ((display,) if display else ()):
-                same = arrivals.by_identity.get(key)
-                if same:
-                    for serial in list(reversed(same))[:_MOST_CANDIDATES]:
-                        if serial != attempt.serial:
-                            found.setdefault(serial, same[serial])
+                    found[other.serial] = other
+        for key in attempt.identity or ((attempt.display,) if attempt.display else ()):
+            same = arrivals.by_identity.get(key)
+            if same:
+                for serial, other in list(reversed(same.items()))[:_MOST_CANDIDATES]:
+                    if other is not attempt:
+                        found[serial] = other
         if not found and attempt.role == "agent" and len(arrivals.live) == 1:
             (only,) = arrivals.live.values()
             if only is not attempt and not talking(only, now):
                 found[only.serial] = only
-        candidates = list(found.values())[:_MOST_CANDIDATES]
-        for other in candidates:
-            other.suitors.append(attempt)
-        attempt.candidates = candidates
-        best = self._best(attempt, final=False)
-        if best is not None:
-            self._pair(attempt, best, [])
-            if not self.settings.local_addresses:
-                self._learned(attempt, best)
-            return True
+        if found:
+            attempt.candidates = list(found.values())[:_MOST_CANDIDATES]
+            for other in attempt.candidates:
+                other.suitors.append(attempt)
+            best = self._best(attempt, final=False)
+            if best is not None:
+                self._pair(attempt, best, [])
+                if not self.settings.local_addresses:
+                    self._learned(attempt, best)
+                return True
         if attempt.role == "agent":
-            self._orphan(attempt, arrivals, keys, display)
+            self._orphan(attempt, arrivals)
         return False
 
-    def _gather(
-        self, attempt: Attempt, arrivals: Arrivals, keys: frozenset[str], display: str
-    ) -> None:
+    def _gather(self, attempt: Attempt, arrivals: Arrivals) -> None:
         """Find the ring group that this leg belongs to."""
         if attempt.role != "agent":
             return
         for other in reversed(arrivals.legs):
             if attempt.started_at - other.started_at > SAME_MOMENT_SECONDS:
                 break
-            known = self._keys.get(-other.serial)
-            same = known is not None and known[1] == keys and known[2] == display
-            if same and not same_target(attempt, other):
+            if _same_caller(attempt, other) and not same_target(attempt, other):
                 attempt.group = other.group
                 break
         attempt.group.append(attempt)
@@ -339,19 +309,16 @@ class Correlator:
             caller.role = "caller"
             caller.direction = self._direction(caller)
 
-    def _orphan(
-        self, attempt: Attempt, arrivals: Arrivals, keys: frozenset[str], display: str
-    ) -> None:
+    def _orphan(self, attempt: Attempt, arrivals: Arrivals) -> None:
         """No caller in view: legs begun together for the same caller are one call."""
         attempt.hidden_parent = True
         if "siblings" in self._rules:
             for other in reversed(arrivals.orphans):
-                if attempt.started_at - other.started_at > SIBLINGS_SECONDS:
+                delay = attempt.started_at - other.started_at
+                if delay > SIBLINGS_SECONDS:
                     break
-                known = self._keys.get(-other.serial)
-                same = known is not None and known[1] == keys and known[2] == display
-                if same and other.call is not None and not same_target(attempt, other):
-                    delay = attempt.started_at - other.started_at
+                same = _same_caller(attempt, other) and not same_target(attempt, other)
+                if same and other.call is not None:
                     attempt.correlation.append(
                         f"begun {delay * 1000:.0f} ms after a leg for the same caller"
                     )
@@ -362,49 +329,43 @@ class Correlator:
     def _best(self, attempt: Attempt, final: bool) -> Attempt | None:
         """The caller that fits; None when none does, or when several fit equally."""
         attempt.ambiguous = 0
-        scored = sorted(
-            ((self._score(attempt, other, final), other) for other in attempt.candidates),
-            key=lambda pair: (-pair[0], -pair[1].serial),
-        )
-        scored = [pair for pair in scored if pair[0] >= ENOUGH]
-        if not scored:
-            return None
-        top = scored[0][0]
-        equal = [other for score, other in scored if top - score < MARGIN]
-        if len(equal) > 1:
-            attempt.ambiguous = len(equal)
-            return None
-        return scored[0][1]
+        candidates = attempt.candidates
+        alone = len(candidates) == 1
+        best: Attempt | None = None
+        top = ENOUGH
+        scores = []
+        for other in candidates:
+            score = self._score(attempt, other, final, alone)
+            scores.append(score)
+            if score >= top:
+                best, top = other, score
+        if not alone and best is not None:
+            equal = sum(score > top - MARGIN and score >= ENOUGH for score in scores)
+            if equal > 1:
+                attempt.ambiguous = equal
+                return None
+        return best
 
-    def _score(self, attempt: Attempt, caller: Attempt, final: bool) -> float:
+    def _score(self, attempt: Attempt, caller: Attempt, final: bool, alone: bool) -> float:
         """How well this caller explains this leg; see the constants beside each line."""
         score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
-        known = self._keys.get(caller.serial) or self._departed(caller)
-        mine = self._keys.get(-attempt.serial)
-        if mine is not None and known is not None and "identity" in self._rules:
-            if mine[1] and known[1]:
-                score += 4.0 if mine[1] & known[1] else -1.0
-            elif mine[2] and mine[2] == known[2]:
-                score += 2.0
-            elif not mine[1] and known[1] and caller.invite is not None:
-                score -= 0.5
+        mine, his = attempt.identity, caller.identity
+        if mine and his:
+            score += -1.0 if mine.isdisjoint(his) else 4.0
+        elif attempt.display and attempt.display == caller.display:
+            score += 2.0
+        elif not mine and his:
+            score -= 0.5
         if talking(caller, attempt.started_at):
             score -= 2.5
-        elif ringing_elsewhere(caller, attempt):
+        elif not alone and ringing_elsewhere(caller, attempt):
             # A queue may ring another agent beside one that rings; a Dial or bridge hardly does.
             score -= 0.5 if caller.answered_at is not None else 1.5
         if final and "ends" in self._rules:
             score += together_score(attempt, caller) + group_score(attempt, caller)
-        if "party_id" in self._rules and named(caller, attempt):
+        if not alone and "party_id" in self._rules and named(caller, attempt):
             score += 2.0
         return score
-
-    def _departed(self, caller: Attempt) -> tuple[bytes, frozenset[str], str, list[bytes]] | None:
-        invite = caller.invite
-        if invite is None:
-            return None
-        keys = keys_of(invite)
-        return (caller.destination[0], keys, "" if keys else display_of(invite), [])
 
     def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
         attempt.correlation = why
@@ -464,8 +425,8 @@ class Correlator:
 
     def answered(self, attempt: Attempt, now: float) -> None:
         """A 2xx: of a caller's leg it may begin a queue, of an agent's leg it ends the search."""
-        if attempt.serial in self._keys:
-            arrivals = self._place(attempt.destination[0])
+        arrivals = attempt.arrivals
+        if arrivals is not None:
             arrivals.cause(now, attempt)
             arrivals.mark(now, attempt)
         if attempt.parent is not None:
@@ -481,14 +442,14 @@ class Correlator:
 
     def ended(self, attempt: Attempt, now: float) -> None:
         """A CANCEL, a final of 300 and more, or a BYE."""
-        if attempt.serial in self._keys:
-            self._place(attempt.destination[0]).mark(now, attempt)
+        if attempt.arrivals is not None:
+            attempt.arrivals.mark(now, attempt)
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
 
     def _trigger(self, attempt: Attempt, now: float) -> None:
-        if attempt.serial in self._keys:
-            self._place(attempt.destination[0]).cause(now, attempt)
+        if attempt.arrivals is not None:
+            attempt.arrivals.cause(now, attempt)
 
     def wait_until(self, attempt: Attempt, now: float) -> float | None:
         """When to look again, or None when no open leg can change the outcome any more."""
@@ -571,9 +532,7 @@ class Correlator:
         attempt.candidates = []
 
     def _shared_identity(self, attempt: Attempt, caller: Attempt) -> bool:
-        mine = self._keys.get(-attempt.serial)
-        known = self._keys.get(caller.serial) or self._departed(caller)
-        return bool(mine and known and mine[1] & known[1])
+        return not attempt.identity.isdisjoint(caller.identity)
 
     def _ended_with(self, attempt: Attempt) -> list[Attempt]:
         """Callers whose leg was answered or ended together with this one."""
@@ -625,7 +584,6 @@ class Correlator:
 
     def settled(self, attempt: Attempt, now: float) -> None:
         """Its verdict stands: its caller may be waiting for it."""
-        self._keys.pop(-attempt.serial, None)
         parent = attempt.parent
         if parent is not None and parent.terminal_at is not None and not parent.settled:
             self._wheel.set(parent, max(now, parent.terminal_at))
@@ -675,4 +633,3 @@ class Correlator:
     def close(self, now: float) -> None:
         """After `finish`, when all attempts are over."""
         self._arrivals.clear()
-        self._keys.clear()

@@ -815,6 +815,8 @@ def _hop(attempts: list[Attempt], packet: Packet, message: Message) -> list[Atte
     A proxy's legs share Call-ID and tags; the addresses tell them apart. When none fits (the
     request took another way than the INVITE) all of them are meant.
     """
+    if len(attempts) == 1:
+        return attempts[:] if _side(attempts[0], message) is not None else []
     mine = [attempt for attempt in attempts if _side(attempt, message) is not None]
     if len(mine) < 2:
         return mine

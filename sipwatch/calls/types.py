@@ -7,10 +7,13 @@ was settled. Verdicts are put on it by the outcomes stage, which reads nothing e
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from sipwatch.sip.message import Message
 from sipwatch.sip.reason import Reason
+
+if TYPE_CHECKING:
+    from sipwatch.calls.arrivals import Arrivals
 
 Endpoint: TypeAlias = tuple[bytes, int]
 Side: TypeAlias = Literal["caller", "callee"]
@@ -62,6 +65,9 @@ class Packet(Protocol):
     @property
     def udp_check(self) -> int:
         """UDP length << 16 | checksum, -1 without one."""
+
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Report(Protocol):
@@ -127,6 +133,7 @@ class Attempt:
         "answer_last_at",
         "answer_tag",
         "answered_at",
+        "arrivals",
         "branch",
         "bye_at",
         "bye_by",
@@ -155,6 +162,7 @@ class Attempt:
         "device",
         "dialog_over",
         "direction",
+        "display",
         "due",
         "early_bye_at",
         "early_media_at",
@@ -174,6 +182,7 @@ class Attempt:
         "hidden_parent",
         "icmp_at",
         "icmp_code",
+        "identity",
         "interface",
         "invite",
         "ip_ids",
@@ -207,6 +216,7 @@ class Attempt:
         "transmissions",
         "transport",
         "trying_at",
+        "values",
         "verdict",
     )
 
@@ -312,6 +322,13 @@ class Attempt:
     #: Seen from the monitored host: `caller` was received by it, `agent` was sent by it.
     role: Role
     direction: Direction
+    #: Comparable keys of who calls, his display name where they are hidden, and header values
+    #: that both sides of a B2BUA may share; kept while the leg can be paired.
+    identity: frozenset[str]
+    display: str
+    values: list[bytes]
+    #: Where the caller's leg waits for the legs that it causes.
+    arrivals: Arrivals | None
     peer: str
     parent: Attempt | None
     children: list[Attempt]
@@ -393,6 +410,10 @@ class Attempt:
         self.losses = self.one_way = False
         self.role = self.direction = "unknown"
         self.peer = "other"
+        self.identity = _NOBODY
+        self.display = ""
+        self.values = []
+        self.arrivals = None
         self.parent = self.call = None
         self.children = []
         self.candidates = []

@@ -302,14 +302,18 @@ def parse(payload: bytes) -> Message:
         if method is None or payload[line_end - 8 : line_end] != b" SIP/2.0":
             return _parse_slowly(payload)
     # The headers in their usual spelling and place; anything else is left to the full index.
-    via = line_end + 2
-    if head_end < 0 or head_end > MAX_HEAD_BYTES or payload[via : via + 5] != b"Via: ":
+    via = line_end + 1
+    if head_end < 0 or head_end > MAX_HEAD_BYTES:
         return _parse_slowly(payload)
+    if payload[via : via + 6] != b"\nVia: ":
+        first, via = via, find(b"\nVia: ", via, head_end)
+        if via < 0 or find(b"\nv:", first, via) >= 0:
+            return _parse_slowly(payload)
     stop = head_end + 1  # lines end at "\r": the last one's stands at head_end itself
     via_end = find(b"\r", via, stop)
     branch = find(b";branch=", via, via_end)
-    call_id = find(b"\nCall-ID: ", via_end, stop)
-    cseq = find(b"\nCSeq: ", via_end, stop)
+    call_id = find(b"\nCall-ID: ", line_end, stop)
+    cseq = find(b"\nCSeq: ", line_end, stop)
     if branch < 0 or call_id < 0 or cseq < 0:
         return _parse_slowly(payload)
     call_id_end = find(b"\r", call_id, stop)
@@ -327,7 +331,7 @@ def parse(payload: bytes) -> Message:
     if method is not None:
         if method is not cseq_method:
             raise SipError("CSeq method differs from request method")
-        if find(b"\nFrom: ", via_end, stop) < 0 or find(b"\nTo: ", via_end, stop) < 0:
+        if find(b"\nFrom: ", line_end, stop) < 0 or find(b"\nTo: ", line_end, stop) < 0:
             return _parse_slowly(payload)
     branch += 8
     end = find(b";", branch, via_end)
