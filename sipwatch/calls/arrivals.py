@@ -1,0 +1,42 @@
+"""The callers' legs that one PBX received, indexed by what an agent's leg may share with them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from sipwatch.calls.pairing import PROMPT_SECONDS
+from sipwatch.calls.types import Attempt
+
+#: Answers and ends of callers' legs are compared with agents' legs until these are settled.
+REMEMBERED_SECONDS = 40.0
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """The callers' legs that one PBX received, by everything an agent's leg may share with them."""
+
+    live: dict[int, Attempt] = field(default_factory=dict)
+    by_identity: dict[str, dict[int, Attempt]] = field(default_factory=dict)
+    by_value: dict[bytes, Attempt] = field(default_factory=dict)
+    #: What may cause an agent's leg: INVITEs, answers, ends of other legs, transfers.
+    triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
+    #: Ends and answers of callers' legs, to find what an agent's leg ended with.
+    marks: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
+    #: The latest agents' legs, and those without a caller in view.
+    legs: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
+    orphans: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
+
+    def cause(self, now: float, attempt: Attempt) -> None:
+        """Something that may make the PBX send an INVITE for this caller."""
+        triggers = self.triggers
+        while triggers and triggers[0][0] < now - 2 * PROMPT_SECONDS:
+            triggers.popleft()
+        triggers.append((now, attempt))
+
+    def mark(self, now: float, attempt: Attempt) -> None:
+        """An answer or an end of a caller's leg."""
+        marks = self.marks
+        while marks and marks[0][0] < now - REMEMBERED_SECONDS:
+            marks.popleft()
+        marks.append((now, attempt))
