@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 
 from sipwatch.calls.arrivals import Arrivals
-from sipwatch.calls.identity import display_of, keys_of
+from sipwatch.calls.identity import display_of, keys_of, target_of
 from sipwatch.calls.pairing import (
     PROMPT_SECONDS,
     SAME_MOMENT_SECONDS,
@@ -50,6 +50,22 @@ _MOST_MEMBERS = 500
 _MOST_PLACES = 4096
 
 
+def _taker(attempt: Attempt, takers: list[Attempt], said: bool) -> Attempt | None:
+    """Which of the callers that the PBX answered just then has taken the ringing leg.
+
+    A feature code that ends with the ringing extension names it; a bare feature code may take
+    any; another number only when the CANCEL says "completed elsewhere" and nobody else fits.
+    """
+    rings = target_of(attempt.invite) if attempt.invite is not None else ""
+    dialled = [(target_of(taker.invite), taker) for taker in takers if taker.invite is not None]
+    named = [t for user, t in dialled if rings and user != rings and user.endswith(rings)]
+    coded = [t for user, t in dialled if user.startswith(("*", "#"))]
+    for group in (named, coded, takers if said else []):
+        if group:
+            return group[0] if len(group) == 1 else None
+    return None
+
+
 def _same_caller(one: Attempt, other: Attempt) -> bool:
     return one.identity == other.identity and one.display == other.display
 
@@ -70,6 +86,8 @@ class Correlator:
         self._events = events
         self._arrivals: OrderedDict[bytes, Arrivals] = OrderedDict()
         self._pbx: set[bytes] = set()
+        #: Addresses that agents' legs went to, with the users that were tried there.
+        self._targets: OrderedDict[bytes, set[bytes]] = OrderedDict()
         self._calls = 0
         self._open_calls = 0
 
@@ -79,6 +97,19 @@ class Correlator:
             "calls": self._open_calls,
             "callers": sum(len(arrivals.live) for arrivals in self._arrivals.values()),
         }
+
+    def is_device(self, address: bytes) -> bool:
+        """Whether agents' legs went to this address for one user or two: no trunk's numbers."""
+        return 0 < len(self._targets.get(address, ())) <= 2
+
+    def _called(self, address: bytes, uri: bytes) -> None:
+        users = self._targets.get(address)
+        if users is None:
+            if len(self._targets) >= _MOST_PLACES:
+                self._targets.popitem(last=False)
+            users = self._targets[address] = set()
+        if len(users) <= 2:
+            users.add(uri.partition(b"@")[0])
 
     # --- beginnings ---------------------------------------------------------------------------
 
@@ -96,6 +127,7 @@ class Correlator:
             attempt.role = "agent"
             self.sees_agents = True
             attempt.peer = self.places.peer(destination)
+            self._called(destination, invite.request_uri)
         else:
             attempt.role = "caller" if to_pbx else "unknown"
             attempt.peer = self.places.peer(source)
@@ -311,6 +343,16 @@ class Correlator:
 
     def _orphan(self, attempt: Attempt, arrivals: Arrivals) -> None:
         """No caller in view: legs begun together for the same caller are one call."""
+        for other in reversed(arrivals.orphans):
+            at = other.answered_at
+            if at is None or other.bye_at is not None or other.call is None:
+                continue
+            if 0 <= attempt.started_at - at <= PROMPT_SECONDS and "time" in self._rules:
+                # Click to call: the PBX rings a phone and, once it answers, calls on for it.
+                delay = attempt.started_at - at
+                why = f"begun {delay * 1000:.0f} ms after the PBX's own call was answered"
+                self._pair(attempt, other, [why])
+                return
         attempt.hidden_parent = True
         if "siblings" in self._rules:
             for other in reversed(arrivals.orphans):
@@ -440,6 +482,17 @@ class Correlator:
         for child in attempt.children:
             self._trigger(child, now)
 
+    def consulted(self, attempt: Attempt, other: Attempt) -> None:
+        """A REFER in this attempt's dialog names the other dialog in Replaces (RFC 3891): the
+        caller is handed to whom was consulted, and both calls become one."""
+        call, joined = attempt.call, other.call
+        if call is None or joined is None or call is joined or "replaces" not in self._rules:
+            return
+        for member in list(joined.attempts):
+            member.correlation.append("consulted for this call: REFER with Replaces")
+            parent = member.parent
+            self._join(member, parent, call)
+
     def ended(self, attempt: Attempt, now: float) -> None:
         """A CANCEL, a final of 300 and more, or a BYE."""
         if attempt.arrivals is not None:
@@ -554,31 +607,32 @@ class Correlator:
 
     def _picked_up(self, attempt: Attempt) -> None:
         """A neighbour answered by feature code while this leg rang (outcomes.md 6)."""
-        parent = attempt.parent
-        at = attempt.cancel_at
-        if parent is None or at is None or parent.answered_at is None or attempt.replaced_by:
+        caller, at = attempt.parent, attempt.cancel_at
+        if caller is None or at is None or attempt.replaced_by is not None:
             return
-        if not any(r.cause in (200, 26) for r in attempt.cancel_reasons):
+        if caller.answered_at is None or caller.answered_at > at + PICKUP_SECONDS:
             return
-        if abs(parent.answered_at - at) > PICKUP_SECONDS:
+        if any(answered_within(child, at) for child in caller.children):
             return
-        if any(answered_within(child, at) for child in parent.children):
-            return
-        found = [
+        takers = [
             other
             for when, other in self._place(attempt.source[0]).marks
-            if other is not parent
+            if other is not caller
             and other.answered_at == when
             and at - PICKUP_SECONDS <= when <= at + TOGETHER_SECONDS
-            and not other.children
             and other.started_at > attempt.started_at
+            and not other.children
+            and other.invite is not None
         ]
-        if len(found) == 1:
-            pickup = found[0]
-            attempt.replaced_by = pickup
-            if pickup.call is not parent.call and parent.call is not None:
-                pickup.correlation.append("answered in the moment when the ringing leg was taken")
-                self._join(pickup, None, parent.call)
+        taker = _taker(
+            attempt, takers, said=any(r.cause in (200, 26) for r in attempt.cancel_reasons)
+        )
+        if taker is None:
+            return
+        attempt.replaced_by = taker
+        if taker.call is not caller.call and caller.call is not None:
+            taker.correlation.append("answered in the moment when the ringing leg was taken")
+            self._join(taker, None, caller.call)
 
     # --- ends ---------------------------------------------------------------------------------
 

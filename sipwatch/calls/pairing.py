@@ -155,7 +155,7 @@ def _ends_together(attempt: Attempt, caller: Attempt) -> float:
     if mine is None:
         return 0.0
     left = caller.cancel_at
-    if left is None and caller.bye_by == "caller":
+    if left is None and caller.bye_by == ("callee" if caller.role == "agent" else "caller"):
         left = caller.bye_at
     if left is not None:
         return _follows(mine, left, TOGETHER_SECONDS)

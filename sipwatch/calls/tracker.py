@@ -15,8 +15,10 @@ An answered attempt lives on after it was settled, until BYE or its session time
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from sipwatch.calls.correlate import Correlator
 from sipwatch.calls.settings import TrackerSettings
@@ -59,7 +61,7 @@ PRUNE_SECONDS = 5.0
 #: Finals after which the same sender tries again by itself (8.1.3.4, 8.1.3.5, RFC 4028 6).
 _CHALLENGES = frozenset((401, 407))
 _RETRIED = frozenset((401, 407, 420, 421, 422, 491, 494)) | frozenset(range(300, 400))
-_NEVER = float("inf")
+_REPLACES_PARAM = re.compile(rb"(?i)[?&]replaces=([^&>]*)")
 
 
 class Tracker:
@@ -543,8 +545,19 @@ class Tracker:
 
     def _refer(self, packet: Packet, message: Message) -> None:
         attempt = self._in_dialog(packet, message)
-        if attempt is not None and attempt.refer_at is None:
+        if attempt is None:
+            return
+        if attempt.refer_at is None:
             attempt.refer_by = _side(attempt, message)
+        consulted = self._consulted(message)
+        if consulted is not None:
+            self.correlator.consulted(attempt, consulted)
+
+    def _consulted(self, message: Message) -> Attempt | None:
+        """The attempt that Refer-To names in an escaped Replaces header (RFC 3891 section 4)."""
+        value = message.header("refer-to")
+        match = _REPLACES_PARAM.search(value) if value else None
+        return self._replaced(unquote_to_bytes(match[1])) if match else None
 
     def _refer_response(self, packet: Packet, message: Message) -> None:
         if not 200 <= message.status < 300:

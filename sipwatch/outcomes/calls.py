@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sipwatch.calls.types import Attempt, Call, Verdict
+from sipwatch.outcomes.scene import left_at
 from sipwatch.outcomes.taxonomy import CATEGORY
 
 #: Attempts begun this close before the last one are one round of ringing.
@@ -61,6 +62,8 @@ class CallScene(NamedTuple):
     sees_agents: bool
     #: Nothing has shown yet whether it does, but its addresses are configured.
     may_see_agents: bool
+    #: The caller is an agent's device, which calls services of the PBX, too.
+    from_device: bool
     brief_seconds: float
 
     @property
@@ -72,15 +75,23 @@ class CallScene(NamedTuple):
     def agents(self) -> list[Attempt]:
         """The agents' legs: those that lead on and those that stand for the call alone."""
         root = self.call.root
-        if root.role != "agent" and root.parent is None and not root.hidden_parent:
-            # A leg that hands the call to the next hop is only a way; its end is a target.
+        if self.caller_in_view:
             return [a for a in self.call.attempts if a is not root and not _is_pickup(a)]
         return [a for a in self.call.attempts if not _is_pickup(a)]
 
     @property
+    def host_sees(self) -> bool:
+        """Whether an agent's leg would have been seen.
+
+        Where none ever was, a call that rang may well have reached one that is out of view.
+        """
+        return self.sees_agents or (self.may_see_agents and self.call.root.first_18x_at is None)
+
+    @property
     def caller_in_view(self) -> bool:
-        """Whether the call begins with its caller's leg."""
-        return self.call.root.role != "agent"
+        """Whether the call begins with its caller's leg, or with the one the PBX calls for."""
+        root = self.call.root
+        return root.role != "agent" or bool(root.children)
 
 
 class CallRule(NamedTuple):
@@ -145,15 +156,13 @@ def _caller_left(scene: CallScene) -> Verdict | None:
             return None
         gone = root.cancel_at
         since = root.first_18x_at if root.first_18x_at is not None else root.started_at
-    elif root.answered_at is not None and root.bye_at is not None and root.bye_by == "caller":
-        if not (scene.agents or scene.sees_agents):
-            return None
+    elif root.answered_at is not None and (gone_at := left_at(root)) is not None:
         ends = [_end(a) for a in scene.agents if _end(a) != float("inf")]
-        if scene.agents and ends and root.bye_at - max(ends) > MAILBOX_SECONDS:
+        if ends and gone_at - max(ends) > MAILBOX_SECONDS:
             return None  # he left a mailbox or an announcement
-        if not scene.agents:
+        if not scene.agents and not (scene.host_sees and not scene.from_device):
             return None
-        gone, since = root.bye_at, root.started_at
+        gone, since = gone_at, root.started_at
     else:
         return None
     seconds = max(0.0, gone - since)
@@ -165,9 +174,7 @@ def _by_system(scene: CallScene) -> Verdict | None:
     root = scene.root
     if not scene.caller_in_view or scene.agents or root.answered_at is None:
         return None
-    # Where no agent's leg was ever seen, a call that rang may well have reached one.
-    seen = scene.sees_agents or (scene.may_see_agents and root.first_18x_at is None)
-    if root.bye_by == "callee" and seen:
+    if root.bye_by == "callee" and scene.host_sees:
         return _verdict(
             "handled_by_system",
             None,

@@ -63,6 +63,8 @@ class Classifier:
                 call,
                 self.host.sees_agents,
                 self.settings.places_configured and alone,
+                self.host.is_device(call.root.source[0])
+                or self.registrations.registers(call.root.source[0]),
                 self.settings.brief_abandon_seconds,
             )
         )

@@ -47,6 +47,9 @@ class Host(Protocol):
     #: How many callers' legs rang or talked without one.
     without_agents: int
 
+    def is_device(self, address: bytes) -> bool:
+        """Whether this address was called as one agent's device, not as a trunk."""
+
 
 class Scene:
     """The view of one attempt. `now` is when it is judged; nothing later is known."""
@@ -243,6 +246,8 @@ def left_at(caller: Attempt) -> float | None:
     """When this caller gave up: his CANCEL, or his BYE after queue or IVR had answered."""
     if caller.cancel_at is not None:
         return caller.cancel_at
-    if caller.bye_at is not None and caller.bye_by == "caller":
+    # Where the PBX began the call itself, the one who waits is at the other end of its leg.
+    himself = "callee" if caller.role == "agent" else "caller"
+    if caller.bye_at is not None and caller.bye_by == himself:
         return caller.bye_at
     return None
