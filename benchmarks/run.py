@@ -162,8 +162,10 @@ def _print_results(results: Results) -> None:
         print(f"\n{tables.costs_table(one, costs, results.baseline)}")
     for kind in results.growing_kinds():
         print(f"\n{tables.growth_table(kind, results.of_kind(kind))}")
+    if results.baseline is not None:
+        print(f"\n{tables.memory_line(results.measured, results.baseline)}")
     if results.baseline is not None and not results.wrong:
-        print("\nrecords of every run: as many of each outcome as the captures hold")
+        print("records of every run: as many of each outcome as the captures hold")
 
 
 def _to_json(results: Results, chosen: Sequence[programs.Program]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Costs = Mapping[str, Sequence[Cost]]
 
 #: How many times as fast as a peer the replay is meant to be, by kind of capture.
 AIMS = {"mixed": {"sngrep": 3.0, "tshark": 2.0}, "rtp": {"sngrep": 6.0, "tshark": 3.0}}
+#: Bytes that a replay may hold at its peak, however long the capture.
 MEMORY_AIM = 150e6
 
 
@@ -51,6 +52,17 @@ def ratios(costs: Costs, baseline: str | None) -> dict[str, float]:
         return {}
     own = median(costs[baseline]).cpu
     return {name: median(costs[name]).cpu / own for name in costs if name != baseline}
+
+
+def memory_line(measured: Sequence[tuple[Capture, Costs]], baseline: str) -> str:
+    """The largest peak of ``baseline`` beside the aim."""
+    peaks = [(median(costs[baseline]).peak, capture) for capture, costs in measured]
+    peak, capture = max(peaks, key=lambda pair: pair[0])
+    verdict = "met" if peak <= MEMORY_AIM else "MISSED"
+    return (
+        f"largest peak of {baseline}: {peak / 1e6:.0f} MB ({capture.kind} {capture.packets:,}; "
+        f"aim {MEMORY_AIM / 1e6:.0f}: {verdict})"
+    )
 
 
 def growth_table(kind: str, measured: Sequence[tuple[Capture, Costs]]) -> str:
