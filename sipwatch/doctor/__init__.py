@@ -1,0 +1,1 @@
+"""What would not work on this host, and how to mend it."""
