@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 
 from sipwatch.calls.arrivals import Arrivals
-from sipwatch.calls.identity import display_of, keys_of, target_of
+from sipwatch.calls.identity import HIDDEN, display_of, keys_of, target_of
 from sipwatch.calls.pairing import (
     PROMPT_SECONDS,
     SAME_MOMENT_SECONDS,
@@ -45,6 +45,12 @@ MARGIN = 0.3
 #: Least score of a pairing: time alone without a contradiction, or the same identity.
 ENOUGH = 1.9
 
+#: "Completed elsewhere" by SIP and by Q.850; Asterisk writes 16 on the very leg that is taken.
+#: Other causes on a CANCEL mean a timer, or a caller who left.
+_ELSEWHERE_CAUSES = {200, 26}
+_NORMAL_CAUSE = 16
+#: A feature code without an extension behind it: "*8", "**", "*98".
+_LONGEST_BARE_CODE = 3
 _MOST_CANDIDATES = 32
 _MOST_MEMBERS = 500
 _MOST_PLACES = 4096
@@ -53,17 +59,36 @@ _MOST_PLACES = 4096
 def _taker(attempt: Attempt, takers: list[Attempt], said: bool) -> Attempt | None:
     """Which of the callers that the PBX answered just then has taken the ringing leg.
 
-    A feature code that ends with the ringing extension names it; a bare feature code may take
+    A feature code that ends with a ringing extension names it; a bare feature code may take
     any; another number only when the CANCEL says "completed elsewhere" and nobody else fits.
     """
-    rings = target_of(attempt.invite) if attempt.invite is not None else ""
-    dialled = [(target_of(taker.invite), taker) for taker in takers if taker.invite is not None]
-    named = [t for user, t in dialled if rings and user != rings and user.endswith(rings)]
-    coded = [t for user, t in dialled if user.startswith(("*", "#"))]
-    for group in (named, coded, takers if said else []):
+    caller = attempt.parent
+    rings = {
+        target_of(child.invite)
+        for child in (caller.children if caller is not None else [attempt])
+        if child.invite is not None
+    } - {""}
+    named, bare = [], []
+    for taker in takers:
+        user = target_of(taker.invite) if taker.invite is not None else ""
+        if any(user != target and user.endswith(target) for target in rings):
+            named.append(taker)
+        elif user.startswith(("*", "#")) and len(user) <= _LONGEST_BARE_CODE:
+            bare.append(taker)
+    for group in (named, bare, takers if said and not (named or bare) else []):
         if group:
             return group[0] if len(group) == 1 else None
     return None
+
+
+def _said_beside(caller: Attempt, at: float) -> bool:
+    """Whether another leg of this caller was cancelled with "completed elsewhere" just then."""
+    return any(
+        child.cancel_at is not None
+        and abs(child.cancel_at - at) <= TOGETHER_SECONDS
+        and any(reason.cause in _ELSEWHERE_CAUSES for reason in child.cancel_reasons)
+        for child in caller.children
+    )
 
 
 def _same_caller(one: Attempt, other: Attempt) -> bool:
@@ -382,9 +407,14 @@ class Correlator:
             if score >= top:
                 best, top = other, score
         if not alone and best is not None:
-            equal = sum(score > top - MARGIN and score >= ENOUGH for score in scores)
-            if equal > 1:
-                attempt.ambiguous = equal
+            equal = [
+                other
+                for score, other in zip(scores, candidates, strict=True)
+                if score > top - MARGIN and score >= ENOUGH
+            ]
+            if len(equal) > 1:
+                attempt.ambiguous = len(equal)
+                attempt.rivals = equal
                 return None
         return best
 
@@ -394,10 +424,11 @@ class Correlator:
         mine, his = attempt.identity, caller.identity
         if mine and his:
             score += -1.0 if mine.isdisjoint(his) else 4.0
-        elif attempt.display and attempt.display == caller.display:
-            score += 2.0
-        elif not mine and his:
-            score -= 0.5
+        elif mine or his:
+            # A PBX may hide a number; it hardly knows one that the caller hides.
+            score -= 1.5 if mine else 0.5
+        elif attempt.display == caller.display:
+            score += 1.5 if attempt.display == HIDDEN else 2.5
         if talking(caller, attempt.started_at):
             score -= 2.5
         elif not alone and ringing_elsewhere(caller, attempt):
@@ -506,7 +537,7 @@ class Correlator:
 
     def wait_until(self, attempt: Attempt, now: float) -> float | None:
         """When to look again, or None when no open leg can change the outcome any more."""
-        if attempt.candidates:
+        if attempt.candidates or (attempt.role == "agent" and attempt.parent is None):
             self.resolve(attempt)
         if "pickup" in self._rules:
             self._picked_up(attempt)
@@ -560,11 +591,16 @@ class Correlator:
 
     def resolve(self, attempt: Attempt) -> None:
         """Judge the pairing with all that is known by now, for good."""
-        if not attempt.candidates and attempt.parent is None and attempt.role == "agent":
-            attempt.candidates = self._ended_with(attempt)
-        if not attempt.candidates:
+        if not attempt.candidates and attempt.parent is not None:
             return
         best = self._best(attempt, final=True)
+        if best is None and not attempt.ambiguous and attempt.role == "agent":
+            for other in self._ended_with(attempt):
+                if other not in attempt.candidates:
+                    attempt.candidates.append(other)
+            best = self._best(attempt, final=True)
+        if not attempt.candidates:
+            return
         why = []
         if best is not None:
             why = pairing_evidence(attempt, best, self._shared_identity(attempt, best))
@@ -613,6 +649,15 @@ class Correlator:
         if caller.answered_at is None or caller.answered_at > at + PICKUP_SECONDS:
             return
         if any(answered_within(child, at) for child in caller.children):
+            return
+        causes = {reason.cause for reason in attempt.cancel_reasons}
+        said = bool(causes & _ELSEWHERE_CAUSES)
+        if causes and not said and _NORMAL_CAUSE not in causes:
+            return
+        waited = caller.answered_at < at - PICKUP_SECONDS
+        if waited and not said and not _said_beside(caller, at):
+            return  # a queue's own timer: nothing but the code dialled would speak for a pick-up
+        if (end := end_of_leg(caller)) is not None and end < at:
             return
         takers = [
             other

@@ -22,6 +22,9 @@ _HIDDEN = frozenset(
     ("", "anonymous", "restricted", "unavailable", "unknown", "private", "asterisk", "freeswitch")
 )
 
+#: Stands for everybody who shows neither number nor name.
+HIDDEN = "?"
+
 
 @lru_cache(maxsize=8192)
 def key_of(user: str) -> str:
@@ -68,12 +71,12 @@ def keys_of(message: Message) -> frozenset[str]:
 
 
 def display_of(message: Message) -> str:
-    """The display name of From, for callers who hide their number."""
+    """The display name of From, for callers who hide their number; `HIDDEN` without one."""
     values = message.index.get(b"from")
     if not values:
-        return ""
+        return HIDDEN
     name = grammar.parse_name_addr(values[0]).display.strip().lower()
-    return "" if name in _HIDDEN else name
+    return HIDDEN if name in _HIDDEN else name
 
 
 def target_of(message: Message) -> str:

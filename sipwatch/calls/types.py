@@ -205,6 +205,7 @@ class Attempt:
         "replaced_by",
         "retransmissions",
         "ringing",
+        "rivals",
         "role",
         "serial",
         "session_expires",
@@ -341,6 +342,8 @@ class Attempt:
     correlation: list[str]
     #: How many callers fitted equally; 0 when the pairing is clear or there is none.
     ambiguous: int
+    #: Those callers: what is true of all of them is true of this leg's caller.
+    rivals: list[Attempt]
     #: Legs begun in the same moment for the same caller, this one included: a ring group.
     group: list[Attempt]
     #: An agent's leg of a call whose caller's leg is out of view.
@@ -421,6 +424,7 @@ class Attempt:
         self.correlation = []
         self.group = []
         self.ambiguous = 0
+        self.rivals = []
         self.hidden_parent = False
         self.deadline = self.due = float("inf")
         self.terminal_at = self.ended_at = None
@@ -437,6 +441,7 @@ class Attempt:
         self.children = []
         self.candidates = []
         self.suitors = []
+        self.rivals = []
         self.group = []
 
     @property

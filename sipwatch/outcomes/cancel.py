@@ -74,11 +74,15 @@ def _caller_left(scene: Scene) -> float | None:
 
 
 def _caller_alive(scene: Scene) -> bool:
-    """The caller's leg is in view, and was waiting when this leg was cancelled."""
-    caller = scene.caller
-    if caller is None:
-        return False
-    at = _cancel_at(scene)
+    """The caller's leg is in view, and was waiting when this leg was cancelled.
+
+    Where several callers fit equally, all of them were.
+    """
+    callers = scene.possible_callers
+    return bool(callers) and all(_waits(caller, _cancel_at(scene)) for caller in callers)
+
+
+def _waits(caller: Attempt, at: float) -> bool:
     ended = [t for t in (caller.cancel_at, caller.final_at, caller.bye_at) if t is not None]
     return not ended or min(ended) >= at - AROUND_SECONDS
 
@@ -283,7 +287,8 @@ def _caller_gave_up(scene: Scene) -> Finding | None:
 def _timer_of_system(scene: Scene) -> Finding | None:
     if not _caller_alive(scene):
         return None
-    notes = ["caller leg still up"]
+    several = len(scene.possible_callers) > 1
+    notes = ["all of these callers' legs still up" if several else "caller leg still up"]
     at = _cancel_at(scene)
     caller = scene.caller
     if caller is not None and any(
@@ -311,7 +316,7 @@ def _known_timer(scene: Scene) -> Finding | None:
 
 def scene_alone_for_timers(scene: Scene) -> bool:
     """Whether the caller's leg is out of view, so that only timing can tell who gave up."""
-    return scene.caller is None
+    return not scene.possible_callers
 
 
 def _dialect_timer(scene: Scene) -> Finding | None:

@@ -171,6 +171,14 @@ class Scene:
         return self.attempt.parent
 
     @property
+    def possible_callers(self) -> list[Attempt]:
+        """The caller's leg, or those that fit equally."""
+        a = self.attempt
+        if a.parent is not None:
+            return [a.parent]
+        return a.rivals if a.ambiguous else []
+
+    @property
     def siblings(self) -> list[Attempt]:
         """The other agents' legs of the same caller."""
         a = self.attempt
