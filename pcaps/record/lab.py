@@ -61,7 +61,6 @@ class Scenario:
     attempts: tuple[Expect, ...]
     reinvites: int = 0  # INVITE packets inside dialogs
     copies: int = 1  # how often the capture point sees each packet
-    hosts: dict[str, int] = field(default_factory=dict)
     wired: tuple[str, ...] = ()
     view: View = PBX_VIEW
     config: dict[str, object] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class Scenario:
 
 CALLER = "+49301110000"  # the number of whoever calls from outside
 
-STANDARD_HOSTS = {
+HOSTS = {
     "pbx": 1, "101": 11, "102": 12, "103": 13, "104": 14, "105": 15, "carrier": 50,
 }  # fmt: skip
 
@@ -92,11 +91,11 @@ class Lab:
         self._cleanup.append(lambda: shutil.rmtree(scratch, ignore_errors=True))
         self.scratch = Path(scratch)
         self.capture_file = self.scratch / f"capture.{self.scenario.view.suffix.split('.')[0]}"
-        self.segment = Segment(*self._network, ipv6=self.scenario.ipv6)
+        self.segment = Segment(self._network, self.scenario.ipv6)
         try:
             self.segment.__enter__()
             self._cleanup.append(lambda: self.segment.__exit__())
-            for name, host in (self.scenario.hosts or STANDARD_HOSTS).items():
+            for name, host in HOSTS.items():
                 wired = name in self.scenario.wired
                 self.parties[name] = self.segment.join(name, host, wired)
             if self.scenario.view.automatic:
@@ -121,7 +120,8 @@ class Lab:
         if view.suffix == "pcapng":
             program = ["dumpcap", "-q"]
         command = [*program, "-i", view.interface, *view.options, "-w", str(self.capture_file)]
-        command += ["-f", view.bpf] if view.suffix == "pcapng" else [view.bpf]
+        if view.bpf:
+            command += ["-f", view.bpf] if view.suffix == "pcapng" else [view.bpf]
         self._tcpdump = subprocess.Popen(
             ["ip", "netns", "exec", place, *command],
             stdin=subprocess.DEVNULL,
@@ -153,9 +153,10 @@ class Lab:
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def wire(self, name: str, *losses: Loss, delay: float = 0.0) -> Wire:
-        """Join a wired party to the bridge by a cable that loses and delays."""
-        wire = Wire(self.segment, int(self[name].address.split(".")[-1]), list(losses), delay)
+    def wire(self, name: str, *losses: Loss, delay: float = 0.0, tag: int | None = None) -> Wire:
+        """Join a wired party to the bridge by a cable that loses, delays or tags."""
+        host = int(self[name].address.split(".")[-1])
+        wire = Wire(self.segment, host, list(losses), delay, tag)
         self._cleanup.append(wire.close)
         return wire
 
@@ -193,18 +194,27 @@ class Lab:
     def kamailio(self, name: str = "pbx", **defines: object) -> parties.Process:
         """Start the proxy."""
         words = {key: "" if value is True else str(value) for key, value in defines.items()}
-        words["CARRIER"] = self.segment.address(STANDARD_HOSTS["carrier"])
+        words["CARRIER"] = self.segment.address(HOSTS["carrier"])
         process = parties.kamailio(self[name], self.scratch, words)
         self._cleanup.append(process.stop)
         return process
 
-    def baresip(self, name: str, registrar: str | None = "pbx", user: str = "",
-                extra: str = "", settings: str = "") -> parties.Baresip:  # fmt: skip
-        """Start a softphone; it registers when a registrar is named."""
+    def baresip(
+        self,
+        name: str,
+        registrar: str | None = "pbx",
+        account: dict[str, str] | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> parties.Baresip:
+        """Start a softphone of the party's own number; it registers when a registrar is named."""
         address = self[registrar].address if registrar else None
-        phone = parties.Baresip(self[name], self.scratch, user or name, address, extra, settings)
+        phone = parties.Baresip(
+            self[name], self.scratch, name, address, account or {}, settings or {}
+        )
         self._cleanup.append(phone.stop)
-        self.wait(0.5)
+        if registrar and self.scenario.view.place == "pbx":
+            self.seen(f"<sip:{name}@".encode())
+        self.wait(0.3)
         return phone
 
     def silent(self, name: str) -> None:

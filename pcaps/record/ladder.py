@@ -11,6 +11,7 @@ Grammar, one step a line (blank lines and ``#`` comments are skipped)::
     < 486 {Reason: Q.850;cause=17}      headers added to the message
     > INVITE to=102@10.20.0.12  words: to=USER@HOST (next target), sdp, nosdp, once (never
                                 retransmitted), auth (credentials, or a challenge),
+                                badauth (wrong credentials),
                                 tag=X (To tag of another branch), optional (may be missing)
 
 RFC 3261 §17 decides what belongs to which transaction: an ACK to a failure and a CANCEL carry the
@@ -112,7 +113,7 @@ def _parse_line(line: str) -> Step:
             target = (user, host)
         elif word.startswith("tag="):
             tag = word[4:]
-        elif word in {"sdp", "nosdp", "once", "auth", "optional"}:
+        elif word in {"sdp", "nosdp", "once", "auth", "badauth", "optional"}:
             words.add(word)
         else:
             raise ValueError(f"unknown word {word!r} in {line!r}")
@@ -249,8 +250,9 @@ class _Caller(_Side):
         ]
         if self.in_dialog and method != "CANCEL":
             lines.append("[routes]")
-        if "auth" in step.words:
-            lines.append(f"[authentication username={who} password={PASSWORD}]")
+        if step.words & {"auth", "badauth"}:
+            password = PASSWORD if "auth" in step.words else "forgotten"
+            lines.append(f"[authentication username={who} password={password}]")
         return lines
 
     def _name(self) -> str:

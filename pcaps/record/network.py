@@ -29,13 +29,19 @@ class Party:
     address: str
 
 
+def address(network: tuple[int, int], host: int, ipv6: bool = False) -> str:
+    """Address of a host number in the /24 (or /64) of a scenario."""
+    second, third = network
+    return f"fd00:{second}:{third}::{host}" if ipv6 else f"10.{second}.{third}.{host}"
+
+
 class Segment:
     """Namespaces and addresses of one scenario; a context manager that removes them again."""
 
-    def __init__(self, second: int, third: int, ipv6: bool = False) -> None:
-        self.label = f"sipw-{second}-{third}"
+    def __init__(self, network: tuple[int, int], ipv6: bool = False) -> None:
+        self.label = "sipw-{}-{}".format(*network)
+        self.network = network
         self.ipv6 = ipv6
-        self._prefix = f"fd00:{second}:{third}::" if ipv6 else f"10.{second}.{third}."
         self.switch = f"{self.label}-switch"
         self._namespaces: list[str] = []
 
@@ -50,7 +56,7 @@ class Segment:
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
 
     def address(self, host: int) -> str:
-        return f"{self._prefix}{host}"
+        return address(self.network, host, self.ipv6)
 
     def join(self, name: str, host: int, wired: bool = False) -> Party:
         """Add a host; ``wired`` leaves its port off the bridge, for a `wire.Wire` to join."""

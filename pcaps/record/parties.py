@@ -83,7 +83,7 @@ class Process:
 
     def tail(self) -> str:
         text = self.log.read_text(errors="replace")
-        return text[-1500:]
+        return text[-600:]
 
 
 def _read(path: str) -> str:
@@ -114,7 +114,7 @@ def sipp(
     argv += ["-trace_err", "-error_file", str(scratch / f"{label}.errors")]
     # Nothing of SIPp's own: what is not in the ladder must not be in the capture.
     argv += ["-default_behaviors", "none", "-timeout", f"{seconds:.0f}", "-timeout_error"]
-    argv += ["-max_invite_retrans", "6", "-max_non_invite_retrans", "11"]
+    argv += ["-max_retrans", "12", "-max_invite_retrans", "6", "-max_non_invite_retrans", "11"]
     if remote is not None:
         host = f"[{remote}]" if ":" in remote else remote
         argv.append(f"{host}:{remote_port}")
@@ -142,19 +142,29 @@ class Baresip:
     """A real softphone without sound, told what to do through its control port."""
 
     def __init__(
-        self, party: Party, scratch: Path, user: str, registrar: str | None, extra: str = "",
-        settings: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        party: Party,
+        scratch: Path,
+        user: str,
+        registrar: str | None,
+        account: dict[str, str],
+        settings: dict[str, str],
+    ) -> None:
         home = scratch / f"baresip-{user}"
         home.mkdir()
-        host = registrar or party.address
-        interval = "regint=600" if registrar else "regint=0"
-        (home / "accounts").write_text(
-            f"<sip:{user}@{host}>;auth_user={user};auth_pass=secret;{interval};"
-            f"audio_codecs=pcma{extra}\n"
-        )
+        parameters = {
+            "auth_user": user,
+            "auth_pass": "secret",
+            "regint": "600" if registrar else "0",
+            "audio_codecs": "pcma",
+            **account,
+        }
+        listed = "".join(f";{name}={value}" for name, value in parameters.items())
+        (home / "accounts").write_text(f"<sip:{user}@{registrar or party.address}>{listed}\n")
         (home / "contacts").write_text("")
-        (home / "config").write_text(_BARESIP_CONFIG.format(address=party.address) + settings)
+        lines = {"sip_listen": f"{party.address}:5060", **_BARESIP_SETTINGS, **settings}
+        text = "".join(f"{name} {value}\n" for name, value in lines.items())
+        (home / "config").write_text(text + _BARESIP_MODULES)
         self.party = party
         self.process = Process(party, ["baresip", "-f", str(home)], scratch, f"baresip-{user}")
         self.process.await_port(5060)
@@ -180,22 +190,22 @@ class Baresip:
         self.process.stop()
 
 
-_BARESIP_CONFIG = """\
-sip_listen {address}:5060
-call_local_timeout 120
-call_max_calls 4
-audio_player aubridge,pseudo
-audio_source aubridge,pseudo
-audio_alert aubridge,pseudo
-rtp_ports 10000-10020
+_BARESIP_SETTINGS = {
+    "call_local_timeout": "120",
+    "call_max_calls": "4",
+    "audio_player": "aubridge,pseudo",
+    "audio_source": "aubridge,pseudo",
+    "audio_alert": "aubridge,pseudo",
+    "rtp_ports": "10000-10020",
+    "ctrl_tcp_listen": "127.0.0.1:4444",
+}
+_BARESIP_MODULES = """\
 module_path /usr/lib/baresip/modules
 module g711.so
 module aubridge.so
 module_app account.so
 module_app menu.so
 module_app ctrl_tcp.so
-ctrl_tcp_listen 127.0.0.1:4444
-ring_aufile none
 """
 
 

@@ -2,7 +2,8 @@
 
 Plays the scenarios with real programs in network namespaces of their own (root is needed), several
 at a time, writes each capture and its truth file to ``pcaps/``, and leaves nothing behind. Names
-may be shell patterns; ``--list`` prints them.
+may be shell patterns; ``--list`` prints them. After a verdict was changed in a definition,
+``--truth`` is enough; ``--check`` and ``--readme`` need no root either.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import gzip
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import readme
 import scenarios
 import truth
-from lab import Lab, Scenario
+from lab import HOSTS, Lab, Scenario
+from network import address
 
 TARGET = Path(__file__).resolve().parent.parent
 VERSIONS = {
@@ -34,25 +39,57 @@ VERSIONS = {
 
 
 def main() -> int:
-    """Parse the command line, record, report; 1 when a scenario did not come out as defined."""
+    """Parse the command line, do the work; 1 when a scenario is not as defined."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="scenarios or patterns; all when none is given")
     parser.add_argument("-j", "--jobs", type=int, default=10, help="scenarios at a time")
-    parser.add_argument("-l", "--list", action="store_true", help="print the names and end")
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--list", action="store_true", help="only print the names")
+    instead.add_argument(
+        "--truth", action="store_true", help="only write the truth files, from the old captures"
+    )
+    instead.add_argument(
+        "--check", action="store_true", help="only compare captures and truth with the definitions"
+    )
+    instead.add_argument("--readme", action="store_true", help="only write the table of README.md")
     options = parser.parse_args()
     chosen = [s for s in scenarios.ALL if _wanted(s.name, options.names)]
+    if not chosen:
+        parser.error(f"no scenario is called {' '.join(options.names)}")
     if options.list:
         print("\n".join(s.name for s in chosen))
         return 0
-    if not chosen:
-        parser.error(f"no scenario is called {' '.join(options.names)}")
+    if options.readme:
+        readme.write(TARGET)
+        return 0
+    if options.truth or options.check:
+        return _all_of(chosen, options, lambda s: _retell(s, write=options.truth), "checked")
     if os.geteuid() != 0:
         parser.error("namespaces and captures need root")
+    return _all_of(chosen, options, _record, "recorded")
+
+
+def _all_of(
+    chosen: list[Scenario],
+    options: argparse.Namespace,
+    work: Callable[[Scenario], None],
+    done: str,
+) -> int:
+    def guarded(scenario: Scenario) -> bool:
+        try:
+            work(scenario)
+        except Exception as error:
+            print(f"FAILED {scenario.name}: {error}", file=sys.stderr)
+            if options.verbose:
+                traceback.print_exc()
+            return False
+        return True
+
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = list(pool.map(lambda s: _record(s, options.verbose), chosen))
+        results = list(pool.map(guarded, chosen))
     failed = results.count(False)
-    print(f"{len(results) - failed} recorded, {failed} failed")
+    print(f"{len(results) - failed} {done}, {failed} failed")
     return 1 if failed else 0
 
 
@@ -60,25 +97,39 @@ def _wanted(name: str, patterns: list[str]) -> bool:
     return not patterns or any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-def _record(scenario: Scenario, verbose: bool) -> bool:
+def _record(scenario: Scenario) -> None:
     began = time.monotonic()
-    try:
-        with Lab(scenario, scenarios.NETWORKS[scenario.name]) as lab:
-            scenario.play(lab)
-            lab.stop_capture()
-            capture = lab.scratch / f"{scenario.name}.{scenario.view.suffix}"
-            _pack(lab.capture_file, capture)
-            tools = {name: _version(name) for name in _tools(scenario)}
-            written = truth.write(scenario, lab, capture, tools)
-            for path in (capture, written):
-                shutil.move(path, TARGET / path.name)
-    except Exception as error:
-        print(f"FAILED {scenario.name}: {error}", file=sys.stderr)
-        if verbose:
-            traceback.print_exc()
-        return False
+    with Lab(scenario, scenarios.NETWORKS[scenario.name]) as lab:
+        scenario.play(lab)
+        lab.stop_capture()
+        capture = lab.scratch / f"{scenario.name}.{scenario.view.suffix}"
+        _pack(lab.capture_file, capture)
+        tools = {name: _version(name) for name in _tools(scenario)}
+        text = truth.content(scenario, _addresses(scenario), capture, tools)
+        shutil.move(capture, TARGET / capture.name)
+        _truth_file(scenario).write_text(text)
     print(f"{scenario.name}: {time.monotonic() - began:.1f} s", flush=True)
-    return True
+
+
+def _retell(scenario: Scenario, write: bool) -> None:
+    """Derive the truth of a capture that is there; compare it with the file, or replace that."""
+    file = _truth_file(scenario)
+    tools = json.loads(file.read_text())["recorded_with"]
+    capture = TARGET / f"{scenario.name}.{scenario.view.suffix}"
+    text = truth.content(scenario, _addresses(scenario), capture, tools)
+    if write:
+        file.write_text(text)
+    elif file.read_text() != text:
+        raise RuntimeError(f"{file.name} is not what the definition says")
+
+
+def _addresses(scenario: Scenario) -> dict[str, str]:
+    network = scenarios.NETWORKS[scenario.name]
+    return {name: address(network, host, scenario.ipv6) for name, host in HOSTS.items()}
+
+
+def _truth_file(scenario: Scenario) -> Path:
+    return TARGET / f"{scenario.name}.truth.json"
 
 
 def _pack(source: Path, target: Path) -> None:

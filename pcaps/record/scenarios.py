@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import scenarios_caller
 import scenarios_device
+import scenarios_proxy
+import scenarios_softphone
 import scenarios_view
 from lab import Scenario
 
@@ -11,6 +13,8 @@ GROUPS: tuple[tuple[int, list[Scenario]], ...] = (
     (20, scenarios_device.SCENARIOS),
     (21, scenarios_caller.SCENARIOS),
     (22, scenarios_view.SCENARIOS),
+    (23, scenarios_proxy.SCENARIOS),
+    (24, scenarios_softphone.SCENARIOS),
 )
 
 ALL = [scenario for _, group in GROUPS for scenario in group]

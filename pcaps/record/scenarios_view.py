@@ -48,13 +48,10 @@ def play_early_end(lab: Lab) -> None:
 
 
 def play_tagged(lab: Lab) -> None:
+    """Both hosts' ports are members of VLAN 42; the trunk between them carries the tag."""
     for name in ("pbx", "101"):
-        address = lab[name].address
-        lab.run(name, "ip", "link", "add", "link", "eth0", "name", "eth0.42", "type", "vlan",
-                "id", "42")  # fmt: skip
-        lab.run(name, "ip", "addr", "del", f"{address}/24", "dev", "eth0")
-        lab.run(name, "ip", "addr", "add", f"{address}/24", "dev", "eth0.42")
-        lab.run(name, "ip", "link", "set", "eth0.42", "up")
+        lab.wire(name, tag=42)
+    lab.start_capture()
     play_answered(lab)
 
 
@@ -120,8 +117,8 @@ SCENARIOS: list[Scenario] = [
               Expect("pbx", "103", "103", "in_progress", "nothing came yet, Timer A still runs",
                      invites=4),
               Expect("pbx", "101", "101", "in_progress", "still ringing"))),
-    Scenario("vlan-tagged", "802.1Q tag 42", play_tagged, ANSWERED,
-             view=View(options=())),
+    Scenario("vlan-tagged", "802.1Q tag 42", play_tagged, ANSWERED, wired=("pbx", "101"),
+             view=View("switch", "p11b", bpf="", automatic=False)),
     Scenario("ipv6-answered", "over IPv6", play_answered, ANSWERED, ipv6=True),
     Scenario("ipv6-closed-port", "over IPv6, nothing listens: ICMPv6 port unreachable",
              lambda lab: (lab.dial("pbx", "101", "> INVITE\n< 180\n", seconds=45), lab.wait(34))[1],

@@ -12,12 +12,12 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import Expect, Lab, Scenario
+from lab import Expect, Scenario
 
 _FIELDS = (
     "frame.number", "frame.time_epoch", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "sip.Method",
     "sip.Status-Code", "sip.CSeq.method", "sip.Call-ID", "sip.r-uri", "sip.from.addr",
-    "sip.to.addr", "sip.to.tag",
+    "sip.to.addr", "sip.to.tag", "sip.from.tag", "sip.CSeq.seq",
 )  # fmt: skip
 
 
@@ -37,16 +37,20 @@ class Chain:
     users: set[str] = field(default_factory=set)
 
 
-def write(scenario: Scenario, lab: Lab, capture: Path, tools: dict[str, str]) -> Path:
-    """Match the scenario's attempts with the capture and write NAME.truth.json beside it.
+def content(
+    scenario: Scenario, addresses: dict[str, str], capture: Path, tools: dict[str, str]
+) -> str:
+    """The text of NAME.truth.json: the scenario's attempts, matched with the capture.
 
-    Raises RuntimeError when the capture does not hold what the scenario should have produced.
+    ``addresses`` are those of the parties. Raises RuntimeError when the capture does not hold what
+    the scenario should have produced.
     """
     rows = _rows(capture)
-    chains = _chains(rows, scenario, lab)
+    chains = _chains(rows, scenario, addresses)
     attempts = []
     for expect in scenario.attempts:
-        attempts.append(_attempt(expect, _take(expect, chains, lab), lab, rows))
+        chain = _take(scenario, expect, chains, addresses)
+        attempts.append(_attempt(scenario, expect, chain, float(rows[0]["frame.time_epoch"])))
     if chains:
         left = [f"{c.source} > {c.destination} {c.request_uri}" for c in chains]
         raise RuntimeError(f"{scenario.name}: not in the definition: {left}")
@@ -54,26 +58,21 @@ def write(scenario: Scenario, lab: Lab, capture: Path, tools: dict[str, str]) ->
     defined = scenario.copies * (sum(e.invites for e in scenario.attempts) + scenario.reinvites)
     if counted != defined:
         raise RuntimeError(f"{scenario.name}: {counted} INVITEs captured, {defined} defined")
-    content: dict[str, object] = {
+    found: dict[str, object] = {
         "pcap": capture.name,
         "fact": scenario.fact,
         "recorded_with": tools,
-        "local_addresses": [lab["pbx"].address],
+        "local_addresses": [addresses["pbx"]],
     }
     if scenario.config:
-        network = lab["pbx"].address.rpartition(".")[0]
-        content["config"] = json.loads(json.dumps(scenario.config).replace("{net}", network))
-    content |= {"invites": defined, "reinvites": scenario.reinvites, "copies": scenario.copies}
-    content["attempts"] = attempts
-    path = capture.parent / f"{scenario.name}.truth.json"
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    return path
+        network = addresses["pbx"].rpartition(".")[0]
+        found["config"] = json.loads(json.dumps(scenario.config).replace("{net}", network))
+    found |= {"invites": defined, "reinvites": scenario.reinvites, "copies": scenario.copies}
+    found["attempts"] = attempts
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
-def _attempt(
-    expect: Expect, chain: Chain, lab: Lab, rows: list[dict[str, str]]
-) -> dict[str, object]:
-    start = float(rows[0]["frame.time_epoch"])
+def _attempt(scenario: Scenario, expect: Expect, chain: Chain, start: float) -> dict[str, object]:
     attempt: dict[str, object] = {
         "call_id": chain.call_id,
         "source": chain.source,
@@ -83,7 +82,7 @@ def _attempt(
         "first_packet": chain.first_packet,
         "t": round(chain.time - start, 3),
         "invites": expect.invites,
-        "fact": expect.fact or lab.scenario.fact,
+        "fact": expect.fact or scenario.fact,
         "expected": expect.expected,
         "acceptable": list(expect.acceptable),
         "why": expect.why,
@@ -95,28 +94,31 @@ def _attempt(
     return attempt
 
 
-def _take(expect: Expect, chains: list[Chain], lab: Lab) -> Chain:
+def _take(
+    scenario: Scenario, expect: Expect, chains: list[Chain], addresses: dict[str, str]
+) -> Chain:
     """The first chain in time between these parties for this user; it is used up."""
-    source, destination = lab[expect.source].address, lab[expect.destination].address
+    source, destination = addresses[expect.source], addresses[expect.destination]
     for chain in chains:
         if (chain.source, chain.destination) == (source, destination) and chain.user == expect.user:
             chains.remove(chain)
             return chain
     raise RuntimeError(
-        f"{lab.scenario.name}: no attempt {expect.source} > {expect.destination} {expect.user}"
+        f"{scenario.name}: no attempt {expect.source} > {expect.destination} {expect.user}"
     )
 
 
-def _chains(rows: list[dict[str, str]], scenario: Scenario, lab: Lab) -> list[Chain]:
+def _chains(
+    rows: list[dict[str, str]], scenario: Scenario, addresses: dict[str, str]
+) -> list[Chain]:
     """Gather what belongs to INVITEs outside dialogs, in order of the first packet.
 
     A retry (credentials, another CSeq, a redirect) has its attempt's source and Call-ID; whether
     it goes to another target in the same attempt is the definition's to say, so it is folded in
     when the definition lists no attempt of its own for that target.
     """
-    wanted = {
-        (lab[e.source].address, lab[e.destination].address, e.user) for e in scenario.attempts
-    }
+    wanted = {(addresses[e.source], addresses[e.destination], e.user) for e in scenario.attempts}
+    within = {_transaction(r) for r in rows if r["sip.Method"] == "INVITE" and r["sip.to.tag"]}
     chains: list[Chain] = []
     for row in rows:
         request = bool(row["sip.Method"])
@@ -124,7 +126,7 @@ def _chains(rows: list[dict[str, str]], scenario: Scenario, lab: Lab) -> list[Ch
             continue
         if row["sip.Method"] == "ACK":
             continue
-        if row["sip.Method"] == "INVITE" and row["sip.to.tag"]:
+        if _transaction(row) in within:
             continue
         source = row["ip.src"] or row["ipv6.src"]
         destination = row["ip.dst"] or row["ipv6.dst"]
@@ -146,9 +148,14 @@ def _chains(rows: list[dict[str, str]], scenario: Scenario, lab: Lab) -> list[Ch
     return chains
 
 
+def _transaction(row: dict[str, str]) -> tuple[str, str, str]:
+    return row["sip.Call-ID"], row["sip.from.tag"], row["sip.CSeq.seq"]
+
+
 def _user(uri: str) -> str:
+    """User part of an address, without what baresip adds to it in its Contact."""
     rest = uri.partition(":")[2] if uri.lower().startswith(("sip:", "sips:", "tel:")) else uri
-    return rest.partition("@")[0].partition(";")[0]
+    return rest.partition("@")[0].partition(";")[0].partition("-0x")[0]
 
 
 def _rows(capture: Path) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""A cable that loses and delays what it is told to, between one party and the bridge.
+"""A cable that loses, delays or tags what it is told to, between one party and the bridge.
 
 Real tools send and receive; only the frames between them pass through here. Frames are forwarded
 whole, so ARP and ICMP work as on any cable.
@@ -18,6 +18,7 @@ from network import Segment, inside
 
 _ETH_P_ALL = 3
 _PACKET_OUTGOING = 4
+_TPID = b"\x81\x00"
 _IPV4 = b"\x08\x00"
 
 
@@ -46,19 +47,31 @@ class Loss:
 class Wire:
     """Forwards between the port of a party and the bridge until closed."""
 
-    def __init__(self, segment: Segment, host: int, losses: list[Loss], delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        host: int,
+        losses: list[Loss],
+        delay: float = 0.0,
+        tag: int | None = None,
+    ) -> None:
         port = f"p{host}"
         uplink = segment.add_uplink(port)
         self._ends = [
             inside(segment.switch, lambda name=name: _open(name)) for name in (port, uplink)
         ]
         self._losses = losses
+        self._tag = None if tag is None else _TPID + tag.to_bytes(2, "big")
         self.delay = delay  # of IPv4, seconds each way; ARP is never late
         self._queue: list[tuple[float, int, socket.socket, bytes]] = []
         self._order = itertools.count()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._forward)
         self._thread.start()
+
+    def lose(self, *losses: Loss) -> None:
+        """Lose these, too, from now on."""
+        self._losses += losses
 
     def close(self) -> None:
         self._stop.set()
@@ -78,10 +91,18 @@ class Wire:
                     other = self._ends[1] if end is self._ends[0] else self._ends[0]
                     late = self.delay if frame[12:14] == _IPV4 else 0.0
                     due = time.monotonic() + late
+                    if self._tag is not None:
+                        frame = self._retagged(frame, end is self._ends[0])
                     heapq.heappush(self._queue, (due, next(self._order), other, frame))
             while self._queue and self._queue[0][0] <= time.monotonic():
                 _, _, end, frame = heapq.heappop(self._queue)
                 end.send(frame)
+
+    def _retagged(self, frame: bytes, outwards: bool) -> bytes:
+        """An 802.1Q tag behind the addresses of what leaves the party; off what comes to it."""
+        if outwards:
+            return frame[:12] + self._tag + frame[12:]
+        return frame[:12] + frame[16:] if frame[12:14] == _TPID else frame
 
     def _lost(self, frame: bytes) -> bool:
         return any(loss.takes(frame) for loss in self._losses)
