@@ -51,6 +51,8 @@ _ELSEWHERE_CAUSES = {200, 26}
 _NORMAL_CAUSE = 16
 #: A feature code without an extension behind it: "*8", "**", "*98".
 _LONGEST_BARE_CODE = 3
+#: Pairs that must have been certain before a called number's agents are believed.
+_KNOWN_ROUTE = 3
 _MOST_CANDIDATES = 32
 _MOST_MEMBERS = 500
 _MOST_PLACES = 4096
@@ -113,6 +115,8 @@ class Correlator:
         self._pbx: set[bytes] = set()
         #: Addresses that agents' legs went to, with the users that were tried there.
         self._targets: OrderedDict[bytes, set[bytes]] = OrderedDict()
+        #: Called numbers, and the agents that were tried for them.
+        self._routes: OrderedDict[str, Counter[str]] = OrderedDict()
         self._calls = 0
         self._open_calls = 0
 
@@ -436,9 +440,32 @@ class Correlator:
             score -= 0.5 if caller.answered_at is not None else 1.5
         if final and "ends" in self._rules:
             score += together_score(attempt, caller) + group_score(attempt, caller)
-        if not alone and "party_id" in self._rules and named(caller, attempt):
-            score += 2.0
+        if not alone:
+            if "party_id" in self._rules and named(caller, attempt):
+                score += 2.0
+            score += self._route_score(attempt, caller)
         return score
+
+    def _route_score(self, attempt: Attempt, caller: Attempt) -> float:
+        """Whether the called number was seen to lead to this agent before: a dialplan's habit."""
+        if attempt.invite is None or caller.invite is None or "route" not in self._rules:
+            return 0.0
+        seen = self._routes.get(target_of(caller.invite))
+        if seen is None or sum(seen.values()) < _KNOWN_ROUTE:
+            return 0.0
+        return 1.0 if target_of(attempt.invite) in seen else -0.5
+
+    def _learn_route(self, attempt: Attempt, caller: Attempt) -> None:
+        if attempt.invite is None or caller.invite is None or caller.role == "agent":
+            return
+        number = target_of(caller.invite)
+        seen = self._routes.get(number)
+        if seen is None:
+            if len(self._routes) >= _MOST_PLACES:
+                self._routes.popitem(last=False)
+            seen = self._routes[number] = Counter()
+        if len(seen) < _MOST_CANDIDATES:
+            seen[target_of(attempt.invite)] += 1
 
     def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
         attempt.correlation = why
@@ -612,6 +639,8 @@ class Correlator:
                 self._new_call(attempt)
         if best is not None:
             attempt.correlation = why
+            if len(attempt.candidates) == 1:
+                self._learn_route(attempt, best)
         elif attempt.ambiguous:
             attempt.correlation = [f"ambiguous: {attempt.ambiguous} callers fit"]
             self.counts["ambiguous"] += 1

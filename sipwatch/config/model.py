@@ -49,6 +49,7 @@ CORRELATION_RULES = (
     "party_id",
     "sdp_origin",
     "ends",
+    "route",
     "siblings",
     "pickup",
 )
