@@ -108,6 +108,11 @@ def said(record: Record) -> str:
     return f"{record['outcome']}{detail}"
 
 
+def settings(truth: Record) -> str:
+    """The configuration by which a folder's captures are judged."""
+    return f"local_addresses = {json.dumps(truth.get('local_addresses', [truth['pbx_address']]))}\n"
+
+
 def replay(capture: Path, config: Path, calls: bool) -> list[Record]:
     """Runs the program on a capture, as a user does."""
     command = [sys.executable, "-m", "sipwatch", "replay", str(capture), "--format", "jsonl",
@@ -145,10 +150,7 @@ def attempt_misses(name: str, truth: Record, attempts: list[Record]) -> Iterator
     for attempt in attempts:
         found[attempt["call_id"]].append(attempt)
     for wanted in truth["attempts"]:
-        # A spiral has one Call-ID on several hops: the truth's comes from its source.
-        mine = found.get(wanted["call_id"], [])
-        exact = [one for one in mine if one["source"].rpartition(":")[0] == wanted["source"]]
-        record = (exact or mine or [None])[0]
+        record = same_hop(found.get(wanted["call_id"], []), wanted)
         if record is None:
             if "absent" not in (wanted["expected"], *wanted["acceptable"]):
                 yield _miss(name, "attempt", wanted["call_id"], wanted, None)
@@ -159,6 +161,17 @@ def attempt_misses(name: str, truth: Record, attempts: list[Record]) -> Iterator
         record = found[call_id][0]
         nothing = {"fact": "nothing of the kind", "expected": "no record", "acceptable": []}
         yield _miss(name, "attempt", call_id, nothing, record)
+
+
+def same_hop(records: list[Record], wanted: Record) -> Record | None:
+    """The record of the truth's hop: forks and spirals have one Call-ID on several."""
+
+    def fits(record: Record) -> tuple[bool, bool]:
+        ends = (record[end].rpartition(":")[0] == wanted[end] for end in ("destination", "source"))
+        there, here = ends
+        return there, here
+
+    return max(records, key=fits, default=None)
 
 
 def _miss(name: str, what: str, key: str, wanted: Record, record: Record | None) -> Miss:
@@ -175,7 +188,7 @@ def score_folder(folder: Path, only: str = "*") -> Score:
     total = Score()
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "sipwatch.toml"
-        config.write_text(f'local_addresses = ["{truth["pbx_address"]}"]\n')
+        config.write_text(settings(truth))
 
         def one(item: tuple[str, Record]) -> Score:
             name, capture = item

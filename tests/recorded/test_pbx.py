@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sipwatch.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
-from score import Score, compare
+from score import Score, compare, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = sorted(path.parent for path in (ROOT / "pcaps/pbx").glob("*/truth.json"))
@@ -48,7 +48,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def score(folder: Path, name: str) -> Score:
         truth = truth_of(folder)
         config = folder_of_configs / "sipwatch.toml"
-        config.write_text(f'local_addresses = ["{truth["pbx_address"]}"]\n')
+        config.write_text(settings(truth))
         capture = truth["captures"][name]
         path = folder / capture["pcap"]
         return compare(name, capture, records(path, config), records(path, config, "--calls"))

@@ -260,16 +260,11 @@ def all_hours() -> list[Scenario]:
     registering = (UNREGISTERED,)
     challenged = tuple(AGENTS[10:15])
     usual = Options(registering=registering, challenged=challenged)
+    silent_reasons = Options(registering=registering, challenged=challenged, reasons=False)
+    both = ("trunk", "agent")
     return [
         busy_hour("busy-hour-1", 11, 430, 100, 260, usual),
         busy_hour("busy-hour-2-few-numbers", 12, 420, 95, 9, usual, anonymous=0.25),
-        busy_hour(
-            "busy-hour-3-no-reasons",
-            13,
-            400,
-            95,
-            80,
-            Options(registering=registering, challenged=challenged, reasons=False),
-        ),
-        busy_hour("busy-hour-4", 14, 330, 75, 60, usual, sides=("trunk", "agent")),
+        busy_hour("busy-hour-3-no-reasons", 13, 230, 50, 80, silent_reasons),
+        busy_hour("busy-hour-4", 14, 230, 50, 60, usual, sides=both),
     ]

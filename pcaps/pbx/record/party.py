@@ -301,6 +301,7 @@ class Answering(Leg):
             "consulting": self.call_id,
             "length": length,
             "hangup": 600,
+            "password": self.host.plan.get("password", ""),
         }
         leg = self.host.call(plan)
         leg.when_talking = lambda: leg.after(length, lambda: self.join(leg))
@@ -479,6 +480,7 @@ class Host(asyncio.DatagramProtocol):
         self.pbx = (plan.get("pbx", world.pbx), plan.get("pbx_port", 5060))
         self.rng = random.Random(f"{world.seed}{self.user}{self.address}{self.port}")
         self.legs: dict[str, Leg] = {}
+        self.missed: set[str] = set()
         self.count = 0
         self.transport: asyncio.DatagramTransport | None = None
         self.silent = False
@@ -545,7 +547,10 @@ class Host(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         message = parse(data)
-        if message is None or self.silent:
+        if message is None:
+            return
+        if self.silent:
+            self.miss(message, addr)
             return
         self._came_from = addr
         leg = self.legs.get(message.get("Call-ID"))
@@ -569,9 +574,15 @@ class Host(asyncio.DatagramProtocol):
         new = message.method == "INVITE" and not tag_of(message.get("To"))
         return new and message.branch != leg.invite.branch
 
-    def answer(self, invite: Message, peer: tuple[str, int]) -> None:
-        called = user_of(invite.uri)
-        behaviour = self.world.behaviour(self, called)
+    def miss(self, message: Message, peer: tuple[str, int]) -> None:
+        """An INVITE that comes after the phone's death is only noted."""
+        new = not message.status and message.method == "INVITE" and not tag_of(message.get("To"))
+        if new and message.get("Call-ID") not in self.missed:
+            self.missed.add(message.get("Call-ID"))
+            self.note(message, peer, {"kind": "silent", "says": "dead before the call came"})
+
+    def note(self, invite: Message, peer: tuple[str, int], behaviour: Fields) -> Fields:
+        """The log's entry for an INVITE received."""
         entry = self.world.entry("called", self, behaviour)
         entry |= {
             "call_id": invite.get("Call-ID"),
@@ -580,6 +591,11 @@ class Host(asyncio.DatagramProtocol):
             "from": uri_of(invite.get("From")),
             "invite": time.time(),
         }
+        return entry
+
+    def answer(self, invite: Message, peer: tuple[str, int]) -> None:
+        behaviour = self.world.behaviour(self, user_of(invite.uri))
+        entry = self.note(invite, peer, behaviour)
         leg = Answering(self, invite, peer, behaviour, entry)
         self.legs[leg.call_id] = leg
         leg.play()

@@ -1,36 +1,43 @@
-"""Records the captures of this folder from a real Asterisk, with their truth.
+"""Records the captures of this folder from a real Asterisk and Kamailio, with their truth.
 
-    record.py [--chroot FOLDER] [--labs N] [NAME ...]
+    record.py [--chroot FOLDER] [--labs N] [--judge-only] [NAME ...]
 
-Without names everything is recorded: about 20 minutes with 6 labs at once. Needs root,
-debootstrap, tcpdump, tshark and iproute2; the chroot (some 400 MB) is made when it is missing.
+Without names everything is recorded: about 20 minutes with 6 labs at once. Needs root, and
+debootstrap, tcpdump, iproute2, kamailio, sip-tester and baresip; the chroot (some 400 MB) is made
+when it is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import gzip
 import json
+import os
+import shutil
 import sys
-import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import busyhour
 import dialplan
+import kamailio
 import lab
+import others
 import scenarios
 import settings
 import truth
+from observe import observe
 from scenarios import Scenario
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE.parent / "asterisk"
-LARGE = 400_000  # bytes: from here on a capture is kept compressed
+LARGE = 16_000  # bytes: from here on a capture is kept compressed
 PHONE_AGENTS = (
     "Yealink SIP-T46S 66.86.0.15",
     "snomD785/10.1.159.12",
@@ -49,8 +56,9 @@ SIDES = {
 def plan(scenario: Scenario) -> dict[str, Any]:
     """What party.py plays."""
     hosts: list[dict[str, Any]] = []
+    elsewhere = {program.party.user for program in scenario.programs}
     for number, (user, address) in enumerate(settings.ADDRESS.items()):
-        if user in scenario.closed or user in scenario.absent:
+        if user in scenario.closed or user in scenario.absent or user in elsewhere:
             continue
         host: dict[str, Any] = {
             "user": user,
@@ -68,7 +76,7 @@ def plan(scenario: Scenario) -> dict[str, Any]:
         hosts.append(carrier | given.get(carrier["user"], {}))
     hosts += [host for host in scenario.hosts if host["user"] not in given]
     return {
-        "pbx": lab.PBX,
+        "pbx": lab.PROXY if scenario.proxy else lab.PBX,
         "seed": f"{scenario.name} {scenario.seed}",
         "hosts": hosts,
         "calls": scenario.calls,
@@ -87,32 +95,55 @@ def configuration(scenario: Scenario) -> dict[str, str]:
     }
 
 
-def play(world: lab.Lab, scenario: Scenario, work: Path) -> tuple[Path, list[dict[str, Any]]]:
-    """Plays a scenario; gives the capture and the parties' log."""
+def play(world: lab.Lab, scenario: Scenario, work: Path) -> None:
+    """Plays a scenario; leaves capture, the parties' log and the PBX's logs in `work`."""
     absent = {settings.ADDRESS[user] for user in scenario.absent}
-    world.build([address for address in lab.PHONES + lab.CARRIERS if address not in absent])
+    parties = [address for address in lab.PHONES + lab.CARRIERS if address not in absent]
+    world.build(parties, scenario.proxy)
     world.asterisk(configuration(scenario))
-    capture = work / f"{scenario.name}.pcap"
-    tcpdump = world.capture("pbx", capture)
+    if scenario.proxy:
+        start_proxy(world, work)
+    watched = "proxy" if scenario.proxy else "pbx"
+    tcpdump = world.capture(watched, work / f"{scenario.name}.pcap")
     script, log = work / "plan.json", work / "log.json"
     script.write_text(json.dumps(plan(scenario)))
-    log.unlink(missing_ok=True)
-    parties = world.start(
-        "parties",
-        sys.executable,
-        str(HERE / "party.py"),
-        str(script),
-        str(log),
-        output=work / "party.out",
-    )
+    command = (sys.executable, str(HERE / "party.py"), str(script), str(log))
+    players = world.start("parties", *command, output=work / "party.out")
     begun = time.monotonic()
-    for at, command in scenario.console:
+    for at, action in sorted(actions(world, scenario, work), key=lambda one: one[0]):
         time.sleep(max(0.0, at - (time.monotonic() - begun)))
-        world.cli(command)
-    if parties.wait(scenario.length + 30):
+        action()
+    if players.wait(scenario.length + 30):
         raise RuntimeError(f"{scenario.name}: {(work / 'party.out').read_text()}")
     lab.end(tcpdump)
-    return capture, json.loads(log.read_text())
+
+
+def actions(
+    world: lab.Lab, scenario: Scenario, work: Path
+) -> list[tuple[float, Callable[[], object]]]:
+    """What is done besides what the parties do by themselves, with its moment."""
+    found: list[tuple[float, Callable[[], object]]] = []
+    for at, command in scenario.console:
+        found.append((at, partial(world.cli, command)))
+    for number, program in enumerate(scenario.programs):
+        output = work / f"program-{number}.out"
+        start = partial(world.start, "parties", *program.write(work), output=output)
+        found.append((program.delay, start))
+        for at, command in program.control:
+            text = others.control_message(command)
+            send = f"printf %s '{text}' > /dev/tcp/{program.party.address}/4444"
+            found.append((at, partial(world.start, "parties", "bash", "-c", send)))
+    return found
+
+
+def start_proxy(world: lab.Lab, work: Path) -> None:
+    """Starts Kamailio and waits until it listens."""
+    script = work / "kamailio.cfg"
+    script.write_text(kamailio.configuration())
+    command = ("kamailio", "-DD", "-E", "-f", str(script), "-Y", str(work), "-P", str(work / "pid"))
+    world.start("proxy", *command, output=work / "kamailio.out")
+    listening = ("ip", "netns", "exec", world.namespace("proxy"), "ss", "-lun")
+    lab.wait_for(lambda: f"{lab.PROXY}:5060" in lab.run(*listening), 10)
 
 
 def unseen(scenario: Scenario, capture: Path, account: truth.Account) -> list[dict[str, Any]]:
@@ -122,40 +153,57 @@ def unseen(scenario: Scenario, capture: Path, account: truth.Account) -> list[di
         end = account.ends.get(call_id)
         user = end["chan"].removeprefix("PJSIP/").partition("-")[0] if end else ""
         if user in scenario.closed or user in scenario.absent:
-            found.append(
-                {
-                    "role": "called",
-                    "call_id": call_id,
-                    "user": user,
-                    "address": settings.ADDRESS[user],
-                    "uri": f"sip:{user}@{settings.ADDRESS[user]}:5060",
-                    "peer": f"{lab.PBX}:5060",
-                    "from": "",
-                    "number": 0,
-                    "invite": truth.first_time(capture, call_id),
-                    "behaviour": {"kind": "silent", "says": "nobody listens on its port"},
-                }
-            )
+            address = settings.ADDRESS[user]
+            entry = {
+                "role": "called",
+                "call_id": call_id,
+                "user": user,
+                "address": address,
+                "uri": f"sip:{user}@{address}:5060",
+                "peer": f"{lab.PBX}:5060",
+                "from": "",
+                "number": 0,
+                "invite": truth.first_time(capture, call_id),
+                "behaviour": {"kind": "silent", "says": "nobody listens on its port"},
+            }
+            found.append(entry)
     return found
 
 
-def record(scenario: Scenario, world: lab.Lab, work: Path) -> dict[str, Any]:
-    """Records one scenario and its truth, and the views of one side."""
+def record(scenario: Scenario, world: lab.Lab, work: Path) -> None:
+    """Records one scenario."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     try:
-        capture, legs = play(world, scenario, work)
+        play(world, scenario, work)
     finally:
         world.stop()
         world.demolish()
-    account = truth.read_account(world.folder)
-    legs += unseen(scenario, capture, account)
-    entry = truth.write(capture, legs, account, scenarios.REFUSALS, scenario.fact)
+    shutil.copytree(world.folder / "log", work / "log")
+
+
+def judge(scenario: Scenario, work: Path) -> dict[str, Any]:
+    """The truth of a recorded scenario and of the views of one side; puts captures in place."""
+    capture = work / f"{scenario.name}.pcap"
+    account = truth.read_account(work)
+    legs = json.loads((work / "log.json").read_text()) + unseen(scenario, capture, account)
+    legs += observe(capture, [program.party for program in scenario.programs])
+    numbers = scenarios.REFUSALS | (kamailio.REFUSALS if scenario.proxy else {})
+    entry = truth.write(capture, legs, account, numbers, scenario.fact)
+    if scenario.proxy:
+        truth.add_hops(entry, capture, (lab.PROXY, lab.PBX))
+    target = folder_of(scenario)
     entries = {scenario.name: entry}
     for side in scenario.sides:
         entries[f"{scenario.name}--{side}side"] = one_side(capture, entry, side)
     for name, one in entries.items():
-        one["pcap"] = keep(work / f"{name}.pcap")
-        if one["pcap"].endswith(".gz"):
-            one["pbx"] = {"account": keep_account(name, one["pbx"])}
+        one["pcap"] = keep(work / f"{name}.pcap", target)
+        if "derived_from" in one:
+            one["derived_from"] = entry["pcap"]
+        if scenario.mixes:  # the account of a busy hour is large
+            for attempt in one["attempts"]:
+                attempt.pop("pbx_verdict", None)
+            one["pbx"] = {"account": keep_account(target / name, one["pbx"])}
     return entries
 
 
@@ -180,20 +228,24 @@ def one_side(capture: Path, whole: dict[str, Any], side: str) -> dict[str, Any]:
     }
 
 
-def keep(capture: Path) -> str:
-    """Puts a capture in the folder, compressed when it is large; gives its name."""
+def folder_of(scenario: Scenario) -> Path:
+    return HERE.parent / ("kamailio" if scenario.proxy else "asterisk")
+
+
+def keep(capture: Path, target: Path) -> str:
+    """Puts a capture in its folder, compressed when it is large; gives its name."""
     data = capture.read_bytes()
     name = capture.name + (".gz" if len(data) > LARGE else "")
     for old in (capture.name, capture.name + ".gz"):
-        (TARGET / old).unlink(missing_ok=True)
-    (TARGET / name).write_bytes(gzip.compress(data, 9, mtime=0) if name.endswith(".gz") else data)
+        (target / old).unlink(missing_ok=True)
+    (target / name).write_bytes(gzip.compress(data, 9, mtime=0) if name.endswith(".gz") else data)
     return name
 
 
-def keep_account(name: str, account: dict[str, Any]) -> str:
+def keep_account(base: Path, account: dict[str, Any]) -> str:
     if not account:
         return ""
-    kept = TARGET / f"{name}.account.json.gz"
+    kept = base.with_name(f"{base.name}.account.json.gz")
     kept.write_bytes(gzip.compress(json.dumps(account).encode(), 9, mtime=0))
     return kept.name
 
@@ -201,7 +253,8 @@ def keep_account(name: str, account: dict[str, Any]) -> str:
 def dump(whole: dict[str, Any]) -> str:
     """JSON with a line for each attempt and call, so that a change shows as one line."""
     lines = ["{"]
-    lines += [f" {json.dumps(key)}: {json.dumps(whole[key])}," for key in ("pbx", "pbx_address")]
+    heading = {key: value for key, value in whole.items() if key != "captures"}
+    lines += [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in heading.items()]
     lines.append(' "captures": {')
     for name in sorted(whole["captures"]):
         capture = whole["captures"][name]
@@ -219,22 +272,41 @@ def dump(whole: dict[str, Any]) -> str:
 
 
 class Book:
-    """truth.json; several labs write in it."""
+    """truth.json; several labs, and several runs of this script, write in it."""
 
-    def __init__(self, chroot: Path):
-        self.path, self.lock = TARGET / "truth.json", threading.Lock()
-        known = json.loads(self.path.read_text())["captures"] if self.path.exists() else {}
-        version = lab.asterisk_version(chroot)
-        self.whole = {
-            "pbx": f"Asterisk {version} (Debian sid), chan_pjsip; parties: party.py, SIPp, baresip",
-            "pbx_address": lab.PBX,
-            "captures": known,
-        }
+    def __init__(self, path: Path, heading: dict[str, Any], lock: Path):
+        self.path, self.heading, self.lock = path, heading, lock
 
     def enter(self, entries: dict[str, Any]) -> None:
-        with self.lock:
-            self.whole["captures"] |= entries
-            self.path.write_text(dump(self.whole))
+        with self.lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = json.loads(self.path.read_text())["captures"] if self.path.exists() else {}
+            self.path.write_text(dump({**self.heading, "captures": known | entries}))
+
+
+def make_books(chroot: Path, work: Path) -> dict[bool, Book]:
+    """The truth files, by whether the proxy is in the capture."""
+    work.mkdir(parents=True, exist_ok=True)
+    asterisk = f"Asterisk {lab.asterisk_version(chroot)} (Debian sid), chan_pjsip"
+    proxy = lab.run("kamailio", "-v").split()[2]
+    headings = {
+        False: {
+            "pbx": f"{asterisk}; parties: party.py, SIPp, baresip",
+            "pbx_address": lab.PBX,
+        },
+        True: {
+            "pbx": f"Kamailio {proxy}, before {asterisk}; parties: party.py",
+            "pbx_address": lab.PROXY,
+            "local_addresses": [lab.PROXY],
+        },
+    }
+    folders = {False: HERE.parent / "asterisk", True: HERE.parent / "kamailio"}
+    for folder in folders.values():
+        folder.mkdir(exist_ok=True)
+    return {
+        proxied: Book(folders[proxied] / "truth.json", heading, work / f"lock-{proxied}")
+        for proxied, heading in headings.items()
+    }
 
 
 def prepare(chroot: Path) -> None:
@@ -252,30 +324,34 @@ def main() -> None:
     parser.add_argument("--chroot", type=Path, default=Path("/var/tmp/sipwatch-asterisk"))
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/sipwatch-recording"))
     parser.add_argument("--labs", type=int, default=6, help="how many record at once")
+    parser.add_argument(
+        "--judge-only", action="store_true", help="write the truth of what was recorded before"
+    )
     parser.add_argument("names", nargs="*", help="patterns of captures to record")
     arguments = parser.parse_args()
     lab.need_root()
     prepare(arguments.chroot)
-    TARGET.mkdir(exist_ok=True)
-    everything = scenarios.all_scenarios() + busyhour.all_hours()
+    everything = scenarios.all_scenarios() + busyhour.all_hours() + kamailio.all_scenarios()
     wanted = [
         one
         for one in everything
         if not arguments.names or any(fnmatch(one.name, name) for name in arguments.names)
     ]
     wanted.sort(key=lambda scenario: -scenario.length)
-    book, failed = Book(arguments.chroot), []
+    books = make_books(arguments.chroot, arguments.work)
+    failed = []
     free: SimpleQueue[lab.Lab] = SimpleQueue()
     for number in range(arguments.labs):
-        free.put(lab.Lab(f"lab{number}", arguments.chroot))
+        free.put(lab.Lab(f"{os.getpid()}-{number}", arguments.chroot))
 
     def work(scenario: Scenario) -> None:
         world = free.get()
-        folder = arguments.work / world.name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = arguments.work / scenario.name
         try:
-            book.enter(record(scenario, world, folder))
-            print(f"{scenario.name}: recorded", flush=True)
+            if not arguments.judge_only:
+                record(scenario, world, folder)
+            books[scenario.proxy].enter(judge(scenario, folder))
+            print(f"{scenario.name}: done", flush=True)
         except Exception as error:  # the others go on
             failed.append(scenario.name)
             print(f"{scenario.name}: {type(error).__name__}: {error}", flush=True)
@@ -284,6 +360,8 @@ def main() -> None:
 
     with ThreadPoolExecutor(arguments.labs) as pool:
         list(pool.map(work, wanted))
+    for _ in range(arguments.labs):
+        shutil.rmtree(free.get().folder, ignore_errors=True)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

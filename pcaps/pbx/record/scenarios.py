@@ -27,6 +27,7 @@ from behaviours import (
     silent,
     transfers,
 )
+from others import Program, programs
 from settings import PASSWORD, Options
 from truth import Verdict
 
@@ -50,6 +51,8 @@ class Scenario:
     absent: tuple[str, ...] = ()  # phones that are off the network
     mixes: dict[str, list[Any]] = field(default_factory=dict)
     seed: int = 1
+    proxy: bool = False  # carriers and phones are behind Kamailio
+    programs: list[Program] = field(default_factory=list)  # that play parties besides party.py
 
 
 FIRST = "+493011100"
@@ -1126,6 +1129,21 @@ def outgoing() -> Iterable[Scenario]:
     )
 
 
+def other_programs() -> Iterable[Scenario]:
+    for name, fact, played, length, registering in programs():
+        options = Options(registering=registering, challenged=registering)
+        yield Scenario(name, fact, [], length=length, options=options, programs=played)
+
+
 def all_scenarios() -> list[Scenario]:
-    parts = (single, forwards_and_transfers, ring_groups, queued, callers, phones, outgoing)
+    parts = (
+        single,
+        forwards_and_transfers,
+        ring_groups,
+        queued,
+        callers,
+        phones,
+        outgoing,
+        other_programs,
+    )
     return [scenario for part in parts for scenario in part()]

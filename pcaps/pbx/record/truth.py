@@ -10,18 +10,19 @@ from __future__ import annotations
 import csv
 import json
 import re
-import struct
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from message import parse, tag_of
+from message import tag_of
+from observe import packets
 from settings import CDR_FIELDS
 
 Entry = dict[str, Any]
 BRIEF = 5.0  # seconds: default of brief_abandon_seconds
 NO_ANSWER = 10.0  # seconds: default of no_answer_seconds
+KEPT = ("src", "dst", "channel", "dstchannel", "lastapp", "duration", "billsec", "disposition")
 SAME_MOMENT = 0.15  # what the PBX cannot be held to when two things happen at once
 EFFECT = 1.0  # how long a cause may take to reach the other legs
 BEST = (
@@ -93,7 +94,10 @@ def read_account(folder: Path) -> Account:
             results[pairs["linked"]].append(pairs)
     master = folder / "log/cdr-custom/Master.csv"
     rows = csv.reader(master.read_text().splitlines()) if master.exists() else []
-    cdr = [dict(zip(CDR_FIELDS, row, strict=True)) for row in rows]
+    cdr = [
+        {key: value for key, value in zip(CDR_FIELDS, row, strict=True) if value and key in KEPT}
+        for row in rows
+    ]
     log = folder / "log/queue_log"
     lines = log.read_text().splitlines() if log.exists() else []
     kept = [line for line in lines if "QUEUESTART" not in line]
@@ -121,11 +125,29 @@ class Group:
     called: list[Entry] = field(default_factory=list)
     results: list[dict[str, str]] = field(default_factory=list)
     dialstatus: str = ""
+    parts: dict[str, Group] = field(default_factory=dict)  # consultations that came to nothing
+
+    def add(self, leg: Entry) -> None:
+        (self.calling if leg["role"] == "calling" else self.called).append(leg)
+
+    def settle(self, linked: str, account: Account) -> None:
+        """Takes what the PBX says of the call."""
+        self.results = account.results.get(linked, [])
+        caller = self.caller
+        if caller:
+            self.dialstatus = account.ends.get(caller["call_id"], {}).get("dialstatus", "")
+
+    def of(self, leg: Entry) -> Group:
+        """The part of the call by which a leg is judged."""
+        inner = (part for part in self.parts.values() if leg in (*part.calling, *part.called))
+        return next(inner, self)
 
     @property
     def caller(self) -> Entry | None:
         """The leg of the one who called: neither a pick-up nor a consultation."""
-        plain = [leg for leg in self.calling if not helps(leg)]
+        plain = [leg for leg in self.calling if not helps(leg)] or [
+            leg for leg in self.calling if "consulting" in leg["behaviour"]
+        ]
         return min(plain, key=lambda leg: leg["sent"]) if plain else None
 
     @property
@@ -152,14 +174,14 @@ def begin(leg: Entry) -> float:
     return leg["sent"] if leg["role"] == "calling" else leg["invite"]
 
 
-def one_a_call_id(legs: list[Entry]) -> list[Entry]:
+def one_a_target(legs: list[Entry]) -> list[Entry]:
     """A challenged INVITE and its retry are one attempt: the retry says how it went."""
-    kept: dict[str, Entry] = {}
+    kept: dict[tuple[str, str, str], Entry] = {}
     for leg in legs:
-        first = kept.get(leg["call_id"])
-        if first is not None:
-            leg = leg | {"invite": begin(first), "challenge_sent": True}
-        kept[leg["call_id"]] = leg
+        key = (leg["call_id"], leg["role"], leg["address"])
+        if key in kept:
+            leg = leg | {"invite": begin(kept[key])}
+        kept[key] = leg
     return list(kept.values())
 
 
@@ -168,25 +190,23 @@ def groups(legs: list[Entry], account: Account) -> list[Group]:
     key = {}
     for leg in legs:
         end = account.ends.get(leg["call_id"], {})
-        key[leg["call_id"]] = account.picked.get(
-            end.get("chan", ""), end.get("linked", leg["call_id"])
-        )
+        own = end.get("linked", leg["call_id"])
+        key[leg["call_id"]] = account.picked.get(end.get("chan", ""), own)
     joined: dict[str, str] = {}
     for leg in legs:
         consulted_for = leg["behaviour"].get("consulting")
-        if consulted_for in key:
+        if consulted_for in key and key[leg["call_id"]] != key[consulted_for]:
             joined[key[leg["call_id"]]] = key[consulted_for]
     found: dict[str, Group] = defaultdict(Group)
     for leg in legs:
         linked = key[leg["call_id"]]
-        name = joined.get(linked, linked)
-        group = found[name]
-        (group.calling if leg["role"] == "calling" else group.called).append(leg)
-        group.results = account.results.get(name, [])
-    for group in found.values():
-        caller = group.caller
-        if caller:
-            group.dialstatus = account.ends.get(caller["call_id"], {}).get("dialstatus", "")
+        found[joined.get(linked, linked)].add(leg)
+        if linked in joined:
+            found[joined[linked]].parts.setdefault(linked, Group()).add(leg)
+    for linked, group in found.items():
+        group.settle(linked, account)
+        for part, legs_of_part in group.parts.items():
+            legs_of_part.settle(part, account)
     return sorted(found.values(), key=lambda group: group.begin)
 
 
@@ -314,6 +334,16 @@ def cut_leg(leg: Entry, group: Group) -> Verdict:
         return Verdict(
             f"{cause['says']}, {winner[0]['user']} answered", "redirected/answered_elsewhere"
         )
+    decliner = [
+        other
+        for other in group.called
+        if other["call_id"] == leg["call_id"]
+        and other.get("final", 0) >= 600
+        and abs(other["final_at"] - at) < 0.2
+    ]
+    if decliner:
+        says = f"{cause['says']}, {decliner[0]['address']} declined for all"
+        return Verdict(says, "redirected/declined_elsewhere")
     picked = group.pick_up
     if picked and abs(picked["final_at"] - at) < EFFECT:
         return Verdict(
@@ -446,9 +476,9 @@ PREFIX = re.compile(r"^(\+49305555|0049305555|0305555|\*6[1-4])")  # of the dial
 def nobody_tried(
     caller: Entry, numbers: dict[str, Verdict], accepted: bool, dialstatus: str
 ) -> Verdict:
-    number = PREFIX.sub("", caller["to"])
-    if number in numbers:
-        return numbers[number]
+    for key in (PREFIX.sub("", caller["to"]), caller["behaviour"]["user"]):
+        if key in numbers:
+            return numbers[key]
     if accepted:
         return Verdict(
             "the PBX answered, tried nobody and hung up", "handled_by_system", ["answered"]
@@ -486,33 +516,38 @@ def calling_leg(leg: Entry, group: Group, whole: Verdict) -> Verdict:
 # The capture
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The first packet of an INVITE that begins a dialog, on one hop."""
+
+    number: int
+    time: float
+    source: str
+    destination: str
+    call_id: str
+
+
+def openings(capture: Path) -> list[Opening]:
+    """The INVITEs of a capture, one for each hop."""
+    found: dict[tuple[str, str, str], Opening] = {}
+    for packet in packets(capture):
+        message = packet.message
+        if message.start.startswith("INVITE ") and not tag_of(message.get("To")):
+            key = (packet.source[0], packet.destination[0], message.get("Call-ID"))
+            found.setdefault(key, Opening(packet.number, packet.time, *key))
+    return list(found.values())
+
+
 def invites(capture: Path) -> dict[str, int]:
-    """Call-IDs of INVITEs that begin a dialog, with the number of the first packet."""
-    return {call_id: number for call_id, (number, _) in first_invites(capture).items()}
+    """The number of the first packet of each Call-ID that begins in the capture."""
+    found: dict[str, int] = {}
+    for opening in openings(capture):
+        found.setdefault(opening.call_id, opening.number)
+    return found
 
 
 def first_time(capture: Path, call_id: str) -> float:
-    return first_invites(capture)[call_id][1]
-
-
-def first_invites(capture: Path) -> dict[str, tuple[int, float]]:
-    """The number and time of the first packet by Call-ID (UDP over IPv4 over Ethernet)."""
-    data = capture.read_bytes()
-    position, number = 24, 0
-    found: dict[str, tuple[int, float]] = {}
-    while position + 16 <= len(data):
-        seconds, micros, length = struct.unpack_from("<III", data, position)
-        frame = data[position + 16 : position + 16 + length]
-        position, number = position + 16 + length, number + 1
-        if len(frame) < 42 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
-            continue
-        text = frame[14 + 4 * (frame[14] & 15) + 8 :]
-        if not text.startswith(b"INVITE "):
-            continue
-        message = parse(text)
-        if message and not tag_of(message.get("To")):
-            found.setdefault(message.get("Call-ID"), (number, seconds + micros / 1e6))
-    return found
+    return next(opening.time for opening in openings(capture) if opening.call_id == call_id)
 
 
 def write(
@@ -520,7 +555,7 @@ def write(
 ) -> Entry:
     """The truth of one capture."""
     seen = invites(capture)
-    legs = one_a_call_id(legs)
+    legs = one_a_target(legs)
     missing = set(seen) - {leg["call_id"] for leg in legs}
     if missing:
         raise RuntimeError(f"{capture.name}: nobody knows of {sorted(missing)}")
@@ -531,13 +566,16 @@ def write(
         for leg in sorted((*group.calling, *group.called), key=begin):
             if leg["call_id"] not in seen:
                 continue
+            part = group.of(leg)
+            judged = whole if part is group else call(part, numbers)
             verdict = (
-                calling_leg(leg, group, whole)
+                calling_leg(leg, part, judged)
                 if leg["role"] == "calling"
-                else called_leg(leg, group)
+                else called_leg(leg, part)
             )
             attempts.append(attempt(leg, verdict, seen, start, account))
         ids = [leg["call_id"] for leg in (*group.calling, *group.called) if leg["call_id"] in seen]
+        ids = list(dict.fromkeys(ids))
         if ids:
             calls.append({"call_ids": ids, **whole.as_dict()})
     attempts.sort(key=lambda one: one["first_packet"])
@@ -549,6 +587,41 @@ def write(
         "calls": calls,
         "pbx": account_kept,
     }
+
+
+def add_hops(entry: Entry, capture: Path, hops: tuple[str, str]) -> None:
+    """The legs between proxy and PBX: what came of them is what came of those beyond."""
+    proxy, pbx = hops
+    by_call_id: dict[str, list[Entry]] = defaultdict(list)
+    for one in entry["attempts"]:
+        by_call_id[one["call_id"]].append(one)
+    for opening in openings(capture):
+        if {opening.source, opening.destination} != set(hops):
+            continue
+        known = by_call_id[opening.call_id]
+        inward = known[0]["source"] not in (proxy, pbx)
+        for one in known:
+            one["destination" if inward else "source"] = proxy
+        best = known[0] if inward else best_branch(known)
+        source, destination = (proxy, pbx) if inward else (pbx, proxy)
+        hop = best | {"source": source, "destination": destination}
+        hop["first_packet"] = opening.number
+        entry["attempts"].append(hop | {"fact": f"between proxy and PBX: {best['fact']}"})
+    numbers = {(one.call_id, one.destination): one.number for one in openings(capture)}
+    for one in entry["attempts"]:
+        if one["destination"] == pbx and one["source"] != proxy:
+            one["destination"] = proxy
+        one["first_packet"] = numbers[one["call_id"], one["destination"]]
+    entry["attempts"].sort(key=lambda one: one["first_packet"])
+
+
+def best_branch(branches: list[Entry]) -> Entry:
+    """The branch of a fork whose outcome is that of the whole."""
+
+    def order(one: Entry) -> tuple[bool, int]:
+        return (one["expected"] != "answered" or bool(one["acceptable"]), rank(one["expected"]))
+
+    return min(branches, key=order)
 
 
 def attempt(
