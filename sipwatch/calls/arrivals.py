@@ -27,6 +27,16 @@ class Arrivals:
     legs: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
     orphans: deque[Attempt] = field(default_factory=lambda: deque(maxlen=64))
 
+    #: Answers of agents' legs without a caller in view.
+    answers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=256))
+
+    def answer(self, now: float, attempt: Attempt) -> None:
+        """An agent's leg of a hidden caller got its 2xx."""
+        answers = self.answers
+        while answers and answers[0][0] < now - REMEMBERED_SECONDS:
+            answers.popleft()
+        answers.append((now, attempt))
+
     def cause(self, now: float, attempt: Attempt) -> None:
         """Something that may make the PBX send an INVITE for this caller."""
         triggers = self.triggers

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 
 from sipwatch.calls.arrivals import Arrivals
-from sipwatch.calls.identity import HIDDEN, display_of, keys_of, target_of
+from sipwatch.calls.identity import HIDDEN, display_of, key_of, keys_of, target_of
 from sipwatch.calls.pairing import (
     PROMPT_SECONDS,
     SAME_MOMENT_SECONDS,
@@ -44,6 +44,10 @@ PICKUP_SECONDS = 1.0
 MARGIN = 0.3
 #: Least score of a pairing: time alone without a contradiction, or the same identity.
 ENOUGH = 1.9
+#: The same where most agents' legs have no caller in view: identity, or simultaneous ends.
+CERTAIN = 3.4
+#: A host that sees its agents' legs sees them for all but one in so many ringing calls.
+_FEW = 4
 
 #: "Completed elsewhere" by SIP and by Q.850; Asterisk writes 16 on the very leg that is taken.
 #: Other causes on a CANCEL mean a timer, or a caller who left.
@@ -83,6 +87,13 @@ def _taker(attempt: Attempt, takers: list[Attempt], said: bool) -> Attempt | Non
     return None
 
 
+def _calls_for(attempt: Attempt, other: Attempt) -> bool:
+    """Whether this leg's caller is whom the other leg rang."""
+    if other.invite is None:
+        return False
+    return key_of(target_of(other.invite)) in attempt.identity
+
+
 def _said_beside(caller: Attempt, at: float) -> bool:
     """Whether another leg of this caller was cancelled with "completed elsewhere" just then."""
     return any(
@@ -103,10 +114,12 @@ class Correlator:
     def __init__(self, settings: TrackerSettings, wheel: Wheel, events: list[Event]) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
-        #: Whether an agent's leg was seen on this host (rule 3b).
-        self.sees_agents = False
-        #: How many callers' legs rang or talked without one.
+        #: How many callers' legs rang with an agent's leg in view, and how many without one.
+        self.with_agents = 0
         self.without_agents = 0
+        #: How many agents' legs had no caller in view, and how many had.
+        self._orphaned = 0
+        self._paired = 0
         self.places = Places(settings)
         self._rules = settings.correlation_rules
         self._wheel = wheel
@@ -126,6 +139,11 @@ class Correlator:
             "calls": self._open_calls,
             "callers": sum(len(arrivals.live) for arrivals in self._arrivals.values()),
         }
+
+    @property
+    def sees_agents(self) -> bool:
+        """Whether agents' legs are in view on this host (rule 3b)."""
+        return self.with_agents > 0 and self.without_agents * _FEW <= self.with_agents
 
     def is_device(self, address: bytes) -> bool:
         """Whether agents' legs went to this address for one user or two: no trunk's numbers."""
@@ -154,7 +172,6 @@ class Correlator:
         to_pbx, from_pbx = self._sides(attempt, invite)
         if from_pbx:
             attempt.role = "agent"
-            self.sees_agents = True
             attempt.peer = self.places.peer(destination)
             self._called(destination, invite.request_uri)
         else:
@@ -364,7 +381,6 @@ class Correlator:
         """Without configured addresses, an address that hands calls on is the PBX."""
         self._learn(attempt.source[0])
         attempt.role = "agent"
-        self.sees_agents = True
         attempt.direction = self._direction(attempt)
         if caller.role == "unknown":
             caller.role = "caller"
@@ -376,7 +392,7 @@ class Correlator:
             at = other.answered_at
             if at is None or other.bye_at is not None or other.call is None:
                 continue
-            if 0 <= attempt.started_at - at <= PROMPT_SECONDS and "time" in self._rules:
+            if 0 <= attempt.started_at - at <= PROMPT_SECONDS and _calls_for(attempt, other):
                 # Click to call: the PBX rings a phone and, once it answers, calls on for it.
                 delay = attempt.started_at - at
                 why = f"begun {delay * 1000:.0f} ms after the PBX's own call was answered"
@@ -403,7 +419,9 @@ class Correlator:
         candidates = attempt.candidates
         alone = len(candidates) == 1
         best: Attempt | None = None
-        top = ENOUGH
+        # Where most callers are out of view, one that is in view is hardly the right one.
+        least = ENOUGH if self._orphaned <= self._paired + 1 else CERTAIN
+        top = least
         scores = []
         for other in candidates:
             score = self._score(attempt, other, final, alone)
@@ -414,7 +432,7 @@ class Correlator:
             equal = [
                 other
                 for score, other in zip(scores, candidates, strict=True)
-                if score > top - MARGIN and score >= ENOUGH
+                if score > top - MARGIN and score >= least
             ]
             if len(equal) > 1:
                 attempt.ambiguous = len(equal)
@@ -427,10 +445,10 @@ class Correlator:
         score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
         mine, his = attempt.identity, caller.identity
         if mine and his:
-            score += -1.0 if mine.isdisjoint(his) else 4.0
+            score += -1.25 if mine.isdisjoint(his) else 4.0
         elif mine or his:
             # A PBX may hide a number; it hardly knows one that the caller hides.
-            score -= 1.5 if mine else 0.5
+            score -= 1.5 if mine else 1.0
         elif attempt.display == caller.display:
             score += 1.5 if attempt.display == HIDDEN else 2.5
         if talking(caller, attempt.started_at):
@@ -531,6 +549,8 @@ class Correlator:
             arrivals.mark(now, attempt)
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
+        elif attempt.hidden_parent:
+            self._place(attempt.source[0]).answer(now, attempt)
 
     def referred(self, attempt: Attempt, now: float) -> None:
         """An accepted REFER: the next leg may be the transfer's."""
@@ -626,6 +646,8 @@ class Correlator:
                 if other not in attempt.candidates:
                     attempt.candidates.append(other)
             best = self._best(attempt, final=True)
+        if best is None and attempt.parent is None:
+            self._find_answerer(attempt)
         if not attempt.candidates:
             return
         why = []
@@ -637,6 +659,8 @@ class Correlator:
             else:
                 self._leave(attempt)
                 self._new_call(attempt)
+                attempt.hidden_parent = not attempt.ambiguous
+                self._find_answerer(attempt)
         if best is not None:
             attempt.correlation = why
             if len(attempt.candidates) == 1:
@@ -651,6 +675,25 @@ class Correlator:
 
     def _shared_identity(self, attempt: Attempt, caller: Attempt) -> bool:
         return not attempt.identity.isdisjoint(caller.identity)
+
+    def _find_answerer(self, attempt: Attempt) -> None:
+        """The caller is out of view: a leg for him that was answered as this one was cancelled."""
+        at = attempt.cancel_at
+        if at is None or not attempt.hidden_parent or "siblings" not in self._rules:
+            return
+        if not any(reason.cause in _ELSEWHERE_CAUSES for reason in attempt.cancel_reasons):
+            return
+        found = [
+            other
+            for when, other in self._place(attempt.source[0]).answers
+            if 0 <= at - when <= TOGETHER_SECONDS
+            and other.call is not attempt.call
+            and other.call is not None
+            and _same_caller(attempt, other)
+        ]
+        if len(found) == 1 and found[0].call is not None:
+            attempt.correlation.append("another leg for the same caller was answered just then")
+            self._join(attempt, None, found[0].call)
 
     def _ended_with(self, attempt: Attempt) -> list[Attempt]:
         """Callers whose leg was answered or ended together with this one."""
@@ -722,9 +765,14 @@ class Correlator:
         """Neither transaction nor dialog is left of this attempt."""
         self._part(attempt, now)
         self._depart(attempt)
-        if attempt.role == "caller" and not attempt.children:
-            reached = attempt.first_18x_at is not None or attempt.answered_at is not None
-            self.without_agents += reached
+        if attempt.role == "caller" and attempt.first_180_at is not None:
+            if attempt.children:
+                self.with_agents += 1
+            else:
+                self.without_agents += 1
+        elif attempt.role == "agent":
+            self._orphaned += attempt.parent is None
+            self._paired += attempt.parent is not None
         if attempt.call is not None:
             self._maybe_end(attempt.call, now)
 

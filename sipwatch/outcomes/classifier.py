@@ -57,7 +57,7 @@ class Classifier:
 
     def call(self, call: Call) -> Verdict:
         """Judge a call whose attempts are all settled."""
-        alone = self.host.without_agents - (not call.root.children) <= 0
+        alone = not self.host.without_agents
         verdict = judge_call(
             CallScene(
                 call,

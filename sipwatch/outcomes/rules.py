@@ -25,6 +25,8 @@ REJECT_KEY_SECONDS = 1.0
 DECLINE_KEY_SECONDS = 0.7
 #: A refusal by the PBX itself comes within this time, or after its announcement.
 OWN_REFUSAL_SECONDS = 1.0
+#: Where agents' legs may be out of view: the longest announcement before a refusal.
+ANNOUNCEMENT_SECONDS = 8.0
 #: Span of the retransmissions of a 2xx that was never acknowledged (13.3.1.4); the last comes
 #: at 31.5 s, that of stacks which count to ten at 27.5 s.
 UNACKNOWLEDGED_SECONDS = 27.0
@@ -125,11 +127,13 @@ def _refused_by_pbx(scene: Scene) -> bool:
         return True
     # Nothing has shown yet whether this host's agents' legs are in view: then only the speed of
     # the refusal tells the dialplan from a phone whose leg we do not see.
-    others = scene.host.without_agents - (a.first_18x_at is not None)
-    if not scene.settings.places_configured or others > 0:
+    if not scene.settings.places_configured:
         return False
+    if announced:
+        # An announcement is over soon; early media that goes on is somebody's phone.
+        return not scene.host.without_agents and scene.final_seconds < ANNOUNCEMENT_SECONDS
     prompt = scene.responder.refusal_seconds
-    return announced or prompt == 0.0 or scene.final_seconds < prompt
+    return scene.final_seconds < prompt if prompt else not scene.host.without_agents
 
 
 def _inherits(scene: Scene) -> bool:
