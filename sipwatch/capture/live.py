@@ -205,8 +205,11 @@ class LiveCapture:
 
     def start(self) -> None:
         """Begins to receive. Raises `LiveCaptureError`."""
-        for tap in self._taps:
-            tap.start()
+        try:
+            for tap in self._taps:
+                tap.start()
+        except OSError as error:
+            raise LiveCaptureError(f"cannot start the capture: {error.strerror}") from error
 
     def fileno(self) -> int:
         """Returns one descriptor that is readable when `poll` has something to do.

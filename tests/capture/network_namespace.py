@@ -7,10 +7,12 @@ nothing.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,10 +86,20 @@ class Namespace:
 
     def sender(self, name: str) -> socket.socket:
         """A socket that sends whole frames from an interface and receives none."""
+        self._wait_for_carrier(name)
         with self.entered():
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             sock.bind((name, 0))
         return sock
+
+    def _wait_for_carrier(self, name: str) -> None:
+        """Until the kernel has seen that both ends are up it drops what is sent."""
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            [link] = json.loads(self.ip("-j", "link", "show", name))
+            if link["operstate"] == "UP":
+                return
+            time.sleep(0.01)
 
     def in_thread(self, work, *arguments) -> threading.Thread:
         """Runs ``work`` inside, beside the test."""

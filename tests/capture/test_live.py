@@ -382,6 +382,31 @@ def test_descriptor_can_be_waited_for(cable: Namespace) -> None:
         assert numbers(capture.poll(0)) == [1]
 
 
+def test_time_goes_on_when_nothing_comes(cable: Namespace) -> None:
+    with capturing(cable, "two") as capture, cable.sender("one") as sender:
+        seen = []
+        for number in range(6):
+            if number == 3:
+                sender.send(sip_frame(1))
+            batch = capture.poll(0.2)
+            seen.append(capture.now())
+            assert capture.now() <= time.time()
+            assert all(item.time <= capture.now() for item in batch)
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]
+
+
+def test_first_fragment_is_given_out_when_the_rest_does_not_come(cable: Namespace) -> None:
+    """Nothing else comes that could move the time on."""
+    packet = bytearray(ipv4(udp(message(9, size=600))[:480]))
+    packet[6:8] = b"\x20\x00"
+    with capturing(cable, "two") as capture, cable.sender("one") as sender:
+        sender.send(ethernet(bytes(packet)))
+        [datagram] = collect(capture, 1, 10.0)
+    assert number_of(datagram.payload) == 9
+    assert datagram.payload == message(9, size=600)[:472]
+
+
 def test_drain_gives_what_still_waits(namespace: Namespace) -> None:
     namespace.veth("a0", "a1")
     with capturing(namespace, "a1", "lo") as capture, namespace.sender("a0") as sender:
