@@ -228,6 +228,7 @@ def rule_settings(config: Config) -> RuleSettings:
         rejection_reason_texts=config.rejection.reason_texts,
         rejection_headers=tuple(rule.name.lower() for rule in config.rejection.headers),
         places_configured=bool(config.local_addresses or config.local_networks),
+        networks_configured=bool(config.local_networks),
     )
 
 

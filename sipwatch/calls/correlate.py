@@ -600,7 +600,7 @@ class Correlator:
                 continue
             if child.terminal_at is not None:
                 waiting = True
-            elif child.first_response_at is None and child.retransmissions:
+            elif child.first_response_at is None and (child.retransmissions or child.icmp_at):
                 # Its call is over and it never answered: rule 14 needs no more of it.
                 child.terminal_at = now
                 child.closed_by = "timer"

@@ -141,9 +141,6 @@ class Tracker:
             attempt.icmp_at = report.time
             attempt.icmp_code = report.code
             attempt.last_packet = report.number
-            if attempt.first_response_at is None and attempt.deadline > report.time + RETRY_SECONDS:
-                # The sender may not heed it and go on; the verdict stands all the same.
-                self.wheel.set(attempt, report.time + RETRY_SECONDS)
 
     def lost(self, now: float) -> None:
         """The capture dropped packets: what rests on an absence cannot be vouched for."""
@@ -206,6 +203,9 @@ class Tracker:
             if _is_retry(attempt, packet, message):
                 self._retry(attempt, packet, message)
                 return
+        if message.call_id + branch in self._recent:
+            self.counts["late"] += 1
+            return
         self._begin(packet, message, message)
 
     def _begin(self, packet: Packet, message: Message, invite: Message | None) -> Attempt:
@@ -331,6 +331,9 @@ class Tracker:
             if attempt.leg_branch == branch and attempt.leg_cseq == message.cseq:
                 return attempt
         if branch in self._reinvites.get(message.call_id, ()):
+            return None
+        if message.call_id + branch in self._recent:
+            self.counts["late"] += 1
             return None
         for attempt in attempts:
             if message.cseq < attempt.leg_cseq:
@@ -710,11 +713,16 @@ class Tracker:
         if attempts is not None:
             if len(attempts) > 1:
                 attempts.remove(attempt)
+                self._remember(attempt.call_id + attempt.leg_branch, attempt.leg_cseq, now)
                 return
             del self._by_call_id[attempt.call_id]
         self._reinvites.pop(attempt.call_id, None)
-        self._recent.pop(attempt.call_id, None)
-        self._recent[attempt.call_id] = (attempt.leg_cseq, now)
+        self._remember(attempt.call_id, attempt.leg_cseq, now)
+
+    def _remember(self, key: bytes, cseq: int, now: float) -> None:
+        """Late messages of what ended shall not look like something new."""
+        self._recent.pop(key, None)
+        self._recent[key] = (cseq, now)
         if len(self._recent) > self.settings.max_recent:
             del self._recent[next(iter(self._recent))]
 
@@ -778,12 +786,23 @@ def _is_retry(attempt: Attempt, packet: Packet, message: Message) -> bool:
     ):
         return False
     if attempt.final_status in _RETRIED:
-        return message.cseq > attempt.leg_cseq or attempt.final_status in _CHALLENGES
+        if message.cseq > attempt.leg_cseq or attempt.final_status in _CHALLENGES:
+            return True
+        # A proxy that follows a 3xx by itself (16.7 step 4) keeps the CSeq.
+        return _redirected_to(attempt.final, message)
     if attempt.final is None and message.cseq > attempt.leg_cseq:
         # The challenge went past us: its ACK, or the credentials, show that there was one.
         index = message.index
         return attempt.acked or b"authorization" in index or b"proxy-authorization" in index
     return False
+
+
+def _redirected_to(final: Message | None, message: Message) -> bool:
+    """Whether this INVITE goes to a Contact of that 3xx."""
+    if final is None or not 300 <= final.status < 400:
+        return False
+    target = message.request_uri.partition(b";")[0]
+    return any(target in contact for contact in final.headers("contact"))
 
 
 def _unseen_retry(attempt: Attempt, packet: Packet, message: Message) -> bool:

@@ -125,15 +125,15 @@ def _refused_by_pbx(scene: Scene) -> bool:
         return False  # refused before the dialplan saw it
     if scene.host.sees_agents:
         return True
-    # Nothing has shown yet whether this host's agents' legs are in view: then only the speed of
-    # the refusal tells the dialplan from a phone whose leg we do not see.
-    if not scene.settings.places_configured:
+    # Nothing has shown yet whether this host's agents' legs are in view. The speed of a refusal
+    # tells the dialplan of a PBX that we know from a phone whose leg we do not see.
+    settings, prompt = scene.settings, scene.responder.refusal_seconds
+    if prompt and settings.places_configured and not announced:
+        return scene.final_seconds < prompt
+    if scene.host.without_agents or not (prompt or settings.networks_configured):
         return False
-    if announced:
-        # An announcement is over soon; early media that goes on is somebody's phone.
-        return not scene.host.without_agents and scene.final_seconds < ANNOUNCEMENT_SECONDS
-    prompt = scene.responder.refusal_seconds
-    return scene.final_seconds < prompt if prompt else not scene.host.without_agents
+    # An announcement is over soon; early media that goes on is somebody's phone.
+    return not announced or scene.final_seconds < ANNOUNCEMENT_SECONDS
 
 
 def _inherits(scene: Scene) -> bool:

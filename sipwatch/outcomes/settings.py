@@ -18,5 +18,7 @@ class RuleSettings:
     rejection_headers: tuple[str, ...] = ()
     #: A 2xx to the caller's leg counts as early end of a conversation below this.
     short_answer_seconds: float = 0.0
-    #: Whether the host's own addresses or networks are configured (rule 3b).
+    #: Whether the host's own addresses or its networks are configured, and whether its networks
+    #: are (rule 3b).
     places_configured: bool = False
+    networks_configured: bool = False
