@@ -114,7 +114,7 @@ class Correlator:
     def __init__(self, settings: TrackerSettings, wheel: Wheel, events: list[Event]) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
-        #: How many callers' legs rang with an agent's leg in view, and how many without one.
+        #: How many callers' legs had an agent's leg in view, and how many rang without one.
         self.with_agents = 0
         self.without_agents = 0
         #: How many agents' legs had no caller in view, and how many had.
@@ -498,6 +498,8 @@ class Correlator:
         self._leave(attempt)
         attempt.parent = parent
         if parent is not None:
+            if not parent.children and parent.role == "caller":
+                self.with_agents += 1
             parent.children.append(attempt)
             attempt.hidden_parent = False
         attempt.call = call
@@ -765,11 +767,8 @@ class Correlator:
         """Neither transaction nor dialog is left of this attempt."""
         self._part(attempt, now)
         self._depart(attempt)
-        if attempt.role == "caller" and attempt.first_180_at is not None:
-            if attempt.children:
-                self.with_agents += 1
-            else:
-                self.without_agents += 1
+        if attempt.role == "caller":
+            self.without_agents += attempt.first_180_at is not None and not attempt.children
         elif attempt.role == "agent":
             self._orphaned += attempt.parent is None
             self._paired += attempt.parent is not None

@@ -42,10 +42,13 @@ class Registrations(Protocol):
 class Host(Protocol):
     """What is known of the monitored host."""
 
-    #: An agent's leg was seen.
-    sees_agents: bool
-    #: How many callers' legs rang or talked without one.
-    without_agents: int
+    @property
+    def sees_agents(self) -> bool:
+        """Whether agents' legs are in view."""
+
+    @property
+    def without_agents(self) -> int:
+        """How many callers' legs rang without one."""
 
     def is_device(self, address: bytes) -> bool:
         """Whether this address was called as one agent's device, not as a trunk."""
