@@ -28,16 +28,13 @@ class Namespace:
 
     def __init__(self) -> None:
         home = os.open(_OURS, os.O_RDONLY)
-        try:
-            if _libc.unshare(_CLONE_NEWNET):
-                pytest.fail(
-                    "cannot make a network namespace "
-                    f"({os.strerror(ctypes.get_errno())}): run these tests as root"
-                )
-            self._descriptor = os.open(_OURS, os.O_RDONLY)
-        finally:
-            _set(home)
+        if _libc.unshare(_CLONE_NEWNET):
+            why = os.strerror(ctypes.get_errno())
             os.close(home)
+            pytest.fail(f"cannot make a network namespace ({why}): run these tests as root")
+        self._descriptor = os.open(_OURS, os.O_RDONLY)
+        _set(home)
+        os.close(home)
         self.ip("link", "set", "lo", "up")
 
     @contextmanager

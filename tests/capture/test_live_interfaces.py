@@ -230,6 +230,39 @@ def until_line(process: subprocess.Popen[str], wanted: str) -> bool:
     return any(line == f"{wanted}\n" for line in process.stdout)
 
 
+_WITH_ONE_CAPABILITY = """
+from sipwatch.capture.live import LiveCapture
+print([line for line in open("/proc/self/status") if line.startswith("CapEff")][0].split()[1])
+with LiveCapture(["two"], [5060], promiscuous=True, tunnels=["gre"]) as capture:
+    capture.set_filter([5060])
+    print("started", flush=True)
+    print(len(capture.poll(20)))
+"""
+
+
+def test_one_capability_is_enough(cable: Namespace) -> None:
+    command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all,+net_raw", sys.executable]
+    with cable.entered():
+        process = subprocess.Popen(
+            [*command, "-c", _WITH_ONE_CAPABILITY],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+    assert process.stdout is not None
+    try:
+        assert int(process.stdout.readline(), 16) == 1 << 13
+        assert process.stdout.readline() == "started\n"
+        with cable.sender("one") as sender:
+            sender.send(sip_frame(1))
+        assert process.stdout.readline() == "1\n"
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
 def test_no_permission_says_how_to_get_it(cable: Namespace) -> None:
     code = (
         "import os\n"
