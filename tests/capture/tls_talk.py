@@ -129,18 +129,8 @@ _END = b"this is the end of the recording"
 @contextmanager
 def recorded(namespace: Namespace, path: Path) -> Iterator[None]:
     """tcpdump writes what passes on the loopback meanwhile."""
-    command = [
-        "tcpdump",
-        "-i",
-        "lo",
-        "-U",
-        "--immediate-mode",
-        "-w",
-        str(path),
-        "-Z",
-        "root",
-        "tcp",
-    ]
+    options = ["-U", "--immediate-mode", "-Z", "root", "-w", str(path)]
+    command = ["tcpdump", "-i", "lo", *options, "tcp or udp port 9"]
     with namespace.entered():
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
