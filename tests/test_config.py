@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+import sipwatch.calls.settings as calls_settings
 from sipwatch.config import (
+    CORRELATION_RULES,
     SETTINGS,
     Config,
     ConfigError,
@@ -326,3 +328,7 @@ def test_hours_follow_the_clock_when_it_changes(utc: str, is_open: bool) -> None
         """
     ).hours
     assert hours.is_open(_at(utc, "UTC")) is is_open
+
+
+def test_every_way_to_correlate_can_be_switched_off() -> None:
+    assert CORRELATION_RULES == calls_settings.CORRELATION_RULES

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 from sipwatch.cli.failure import UsageFailure
+from sipwatch.cli.whole_writes import WholeWrites
 from sipwatch.sinks.record import RecordStyle
 from sipwatch.sinks.sink import RecordSink, SinkError
 
@@ -21,9 +22,35 @@ _BUFFER_BYTES = 1 << 20
 def text_output(path: str | None) -> Iterator[TextIO]:
     """The file as a UTF-8 stream, or standard output. Raises UsageFailure."""
     if path is None or path == "-":
-        yield sys.stdout
+        with _standard_output() as stream:
+            yield stream
         return
     with _opened(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Standard output with a buffer of our own.
+
+    Its own may have none (PYTHONUNBUFFERED, as containers set it), and a text stream without a
+    buffer loses what one interrupted write leaves over.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, AttributeError):
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    encoding = sys.stdout.encoding or "utf-8"
+    with open(
+        descriptor,
+        "w",
+        buffering=_BUFFER_BYTES,
+        encoding=encoding,
+        newline="",
+        closefd=False,
+    ) as stream:
         yield stream
 
 
@@ -77,7 +104,7 @@ def _text_sink(form: str, stream: TextIO, style: RecordStyle, *, calls: bool) ->
         return CsvRecords(stream, style, calls=calls)
     from sipwatch.sinks.jsonl import JsonLines
 
-    return JsonLines(stream, style)
+    return JsonLines(WholeWrites(stream), style)
 
 
 def _closing(sink: RecordSink) -> Iterator[RecordSink]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Protocol
 
 from sipwatch.calls.types import Attempt, Call
 from sipwatch.sinks.line import attempt_line, call_line
@@ -12,10 +12,20 @@ from sipwatch.sinks.record import PLAIN, RecordStyle
 _BATCH = 1000
 
 
+class Stream(Protocol):
+    """A text stream."""
+
+    def write(self, text: str, /) -> int:
+        """Writes a text."""
+
+    def flush(self) -> None:
+        """Hands everything to the system."""
+
+
 class JsonLines:
     """Writes to a text stream, which stays open."""
 
-    def __init__(self, stream: TextIO, style: RecordStyle = PLAIN) -> None:
+    def __init__(self, stream: Stream, style: RecordStyle = PLAIN) -> None:
         self._stream = stream
         self._style = style
         self._lines: list[str] = []

@@ -24,6 +24,8 @@ from sipwatch.sinks.sink import SinkError
 LAYOUT = 1
 #: Rows written in one transaction.
 _BATCH = 500
+#: How long another writer is waited for.
+_WAIT_SECONDS = 5.0
 _NUMBERS = frozenset(
     (
         "schema",
@@ -48,15 +50,21 @@ _INDEXES = (
 class SqliteRecords:
     """Writes attempts and calls to a database file. Raises SinkError when it cannot be used."""
 
-    def __init__(self, path: str, style: RecordStyle = PLAIN) -> None:
+    def __init__(
+        self, path: str, style: RecordStyle = PLAIN, *, wait_seconds: float = _WAIT_SECONDS
+    ) -> None:
         self.path = path
         self._style = style
         self._attempts: list[tuple[Any, ...]] = []
         self._calls: list[tuple[Any, ...]] = []
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._prepare()
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=wait_seconds)
         except sqlite3.Error as error:
+            raise SinkError(f"{path}: {error}") from None
+        try:
+            self._prepare()
+        except (sqlite3.Error, SinkError) as error:
+            self._database.close()
             raise SinkError(f"{path}: {error}") from None
 
     def attempt(self, attempt: Attempt) -> None:
@@ -111,7 +119,7 @@ class SqliteRecords:
         run = self._database.execute
         (layout,) = run("PRAGMA user_version").fetchone()
         if layout not in (0, LAYOUT):
-            raise SinkError(f"{self.path}: written by another version (layout {layout})")
+            raise SinkError(f"written by another version (layout {layout})")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run(_table("attempts", ATTEMPT_FIELDS))
