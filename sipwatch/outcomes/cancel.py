@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sipwatch.calls.pairing import SKEW_SECONDS
 from sipwatch.calls.types import TIMEOUT_SECONDS, Attempt
 from sipwatch.outcomes.scene import AROUND_SECONDS, Finding, Scene, left_at
 
@@ -94,12 +95,17 @@ def _picked_up(scene: Scene) -> bool:
 
 def _by_ring_state(scene: Scene, confidence: str, *notes: str) -> Finding:
     """A ring timer ended it: what it says depends on what the device had done (rule 4)."""
-    a = scene.attempt
     if scene.rang:
         return Finding("no_answer", None, confidence, notes)
-    if a.first_response_at is not None and a.first_response_at <= _cancel_at(scene):
+    if _responded(scene):
         return Finding("connection_timeout", "after_trying", confidence, notes)
     return Finding("device_not_responding", None, confidence, notes)
+
+
+def _responded(scene: Scene) -> bool:
+    """Whether anything came back before the CANCEL."""
+    first = scene.attempt.first_response_at
+    return first is not None and first <= _cancel_at(scene)
 
 
 def _given_up(scene: Scene, seconds: float, confidence: str, *notes: str) -> Finding:
@@ -235,8 +241,7 @@ def _dialect_reason(scene: Scene) -> Finding | None:
         if line.meaning == "ring_timer":
             return _by_ring_state(scene, line.confidence, note)
         if line.meaning == "no_progress":
-            silent = scene.attempt.first_response_at is None
-            if silent:
+            if not _responded(scene):
                 return Finding("device_not_responding", None, line.confidence, (note,))
             return Finding("connection_timeout", "after_trying", line.confidence, (note,))
         return Finding("redirected", "rerouted", line.confidence, (note,))
@@ -259,8 +264,8 @@ def _sibling_answered(scene: Scene) -> Finding | None:
             other.cancel_at is not None and other.cancel_at < other.answered_at
         ):
             continue
-        if -0.001 <= at - other.answered_at <= AROUND_SECONDS:
-            gap = (at - other.answered_at) * 1000
+        if -SKEW_SECONDS <= at - other.answered_at <= AROUND_SECONDS:
+            gap = max(0.0, at - other.answered_at) * 1000
             return Finding(
                 "redirected",
                 "answered_elsewhere",
@@ -330,10 +335,9 @@ def _dialect_timer(scene: Scene) -> Finding | None:
 
 
 def _by_time_alone(scene: Scene) -> Finding | None:
-    a = scene.attempt
     if not scene.rang and scene.cancel_seconds >= TIMER_SECONDS:
         note = f"given up after {scene.cancel_seconds:.1f} s without ringing"
-        if a.first_response_at is None or a.first_response_at > _cancel_at(scene):
+        if not _responded(scene):
             return Finding("device_not_responding", None, "inferred", (note,))
         return Finding("connection_timeout", "after_trying", "inferred", (note,))
     seconds = _own_seconds(scene)

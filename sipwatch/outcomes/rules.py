@@ -162,11 +162,13 @@ def _ring_timer_of_device(scene: Scene) -> bool:
 
 def _device_timer(scene: Scene) -> str | None:
     seconds = scene.ring_180_seconds
-    if seconds < 8.0:
-        return None
-    for value in PHONE_TIMERS_SECONDS:
-        if abs(seconds - value) <= PHONE_TIMER_SPREAD_SECONDS:
-            return f"ringing ended after {seconds:.1f} s, a phone's ring timer of {value:g} s"
+    for values, whose in (
+        (PHONE_TIMERS_SECONDS, "a phone's"),
+        (scene.settings.ring_timeouts_seconds, "the configured"),
+    ):
+        for value in values:
+            if abs(seconds - value) <= PHONE_TIMER_SPREAD_SECONDS:
+                return f"ringing ended after {seconds:.1f} s, {whose} ring timer of {value:g} s"
     for key in _device_keys(scene):
         fact = scene.known_timer(key, seconds, whole_seconds=False)
         if fact:
@@ -288,6 +290,8 @@ def _by_cause(scene: Scene) -> Finding | None:
                 return Finding(
                     line.outcome, detail, line.confidence, (f"{dialect.name}: {line.line}",)
                 )
+    if q850 is None:
+        q850 = q850_cause(a.provisional_reasons)  # gateways put the true cause in a 183
     if q850 is None or (dialect.causes_from_status and a.final_reasons):
         return None
     return _mapped(scene, q850)
