@@ -22,7 +22,7 @@ CHUNK = 1 << 17
 _CHUNK_OVERLAPPING = 1 << 16
 # Bytes of a file in which its first packet is looked for.
 _HEAD = 1 << 16
-_MAGIC = 4
+_START = 32
 
 
 class Reader(Protocol):
@@ -36,30 +36,33 @@ _NewReader: TypeAlias = Callable[[Source, FrameDecoder, FileReport, int], Reader
 
 
 class Format(NamedTuple):
-    """A file format: how to know it, when it begins, who reads it."""
+    """A file format: how to know it, whether it begins well, when, and who reads it."""
 
     recognises: Callable[[bytes], bool]
+    is_sound: Callable[[bytes], bool]
     first_time: Callable[[bytes], float | None]
     reader: _NewReader
 
 
 #: One more format is one more entry.
 FORMATS: tuple[Format, ...] = (
-    Format(pcap.recognises, pcap.first_time, pcap.PcapReader),
-    Format(pcapng.recognises, pcapng.first_time, pcapng.PcapngReader),
-    Format(netmon.recognises, netmon.first_time, netmon.NetmonReader),
+    Format(pcap.recognises, pcap.is_sound, pcap.first_time, pcap.PcapReader),
+    Format(pcapng.recognises, pcapng.is_sound, pcapng.first_time, pcapng.PcapngReader),
+    Format(netmon.recognises, netmon.is_sound, netmon.first_time, netmon.NetmonReader),
 )
 
 
 def format_of(path: str, start: bytes) -> Format:
-    """The format of a file by its first bytes.
+    """The format of a file by its first 32 bytes.
 
-    Raises :class:`CaptureError` when it is none that we know.
+    Raises :class:`CaptureError` when it is none that we know, or when its header is not whole.
     """
     if not start:
         raise CaptureError(f"{path}: is empty")
     for known in FORMATS:
         if known.recognises(start):
+            if not known.is_sound(start):
+                raise CaptureError(f"{path}: the header of the file is cut short or damaged")
             return known
     raise CaptureError(
         f"{path}: is no capture in pcap or pcapng format;"
@@ -182,7 +185,7 @@ class CaptureFiles:
         source = Source(one.path)
         keep = one.size is None
         try:
-            start = source.peek(_MAGIC)
+            start = source.peek(_START)
             if not start and source.failure:
                 raise CaptureError(f"{one.path}: {source.failure}")
             known = format_of(one.path, start)
@@ -222,7 +225,7 @@ class CaptureFiles:
     ) -> Iterator[Batch]:
         chunk = self._chunk if len(self._open) == 1 else min(self._chunk, _CHUNK_OVERLAPPING)
         try:
-            known = format_of(report.name, source.peek(_MAGIC))
+            known = format_of(report.name, source.peek(_START))
             reader = known.reader(source, decoder, report, chunk)
         except CaptureError as error:
             report.lost(source.consumed, str(error).removeprefix(f"{report.name}: "))

@@ -50,6 +50,11 @@ class _Shape(NamedTuple):
     table: int
 
 
+def is_sound(head: bytes) -> bool:
+    """Whether the header of the file makes sense, given its first 32 bytes."""
+    return _shape(head) is not None
+
+
 def recognises(start: bytes) -> bool:
     """Whether a file that begins with these (at least four) bytes is such a capture."""
     return start[:4] == _MAGIC
@@ -92,7 +97,7 @@ class NetmonReader:
     ) -> None:
         shape = _shape(source.peek(_HEADER_SIZE)[:_HEADER_SIZE])
         if shape is None:
-            raise CaptureError(f"{report.name}: the header of this Network Monitor file is damaged")
+            raise CaptureError(f"{report.name}: the header of the file is cut short or damaged")
         # The header is longer than what is read of it: the first frame begins behind 128 bytes.
         source.take(128)
         self._shape = shape

@@ -49,6 +49,11 @@ class _Shape(NamedTuple):
         return "IIII8x" if self.modified else "IIII"
 
 
+def is_sound(head: bytes) -> bool:
+    """Whether the header of the file is whole, given its first 32 bytes."""
+    return _shape(head) is not None
+
+
 def recognises(start: bytes) -> bool:
     """Whether a file that begins with these (at least four) bytes is a pcap file."""
     return _magic(start) is not None
@@ -93,7 +98,7 @@ class PcapReader:
         head = source.take(_HEADER_SIZE)
         shape = _shape(head)
         if shape is None:
-            raise CaptureError(f"{report.name}: cut short within the header of the file")
+            raise CaptureError(f"{report.name}: the header of the file is cut short")
         self._source = source
         self._decoder = decoder
         self._report = report
@@ -108,6 +113,8 @@ class PcapReader:
         #: was, and what was wrong with it.
         self._searching = False
         self._damaged_at = 0
+        #: Whether all bytes of the file are there, so that nothing is worth waiting for.
+        self._ended = False
         self._what = ""
         report.format = "pcap" if shape.unit == 1e-6 else "pcap, nanoseconds"
         if shape.modified:
@@ -116,7 +123,9 @@ class PcapReader:
     def batches(self) -> Iterator[Batch]:
         """What each block holds, empty lists included; a damaged file gives what it can."""
         rest = b""
-        while data := self._source.read(self._chunk):
+        while not self._ended:
+            data = self._source.read(self._chunk)
+            self._ended = not data
             buffer = b"".join((rest, data, PAD))
             end = len(buffer) - len(PAD)
             found: Batch = []
@@ -171,8 +180,11 @@ class PcapReader:
             following = offset + header + length
             if following > end:
                 break
-            if length != wire and length < wire:
-                snapped += 1
+            if length != wire:
+                if length < wire:
+                    snapped += 1
+                elif not self._leads_on(buffer, offset, following, end):
+                    break
             start = ip
             if kind == tag:
                 kind, version, part, protocol, first = unpack_tagged(buffer, offset)[4:]
@@ -217,16 +229,35 @@ class PcapReader:
         """Whether the walk stopped at a record that is not sound, and not for want of bytes."""
         if offset + self._shape.header > end:
             return False
-        seconds, _, length, _ = self._fields(buffer, offset)
-        if length > MAX_PACKET:
-            self._what = f"packet {self._report.packets + 1} has the impossible length {length:,}"
+        seconds, _, length, wire = self._fields(buffer, offset)
+        following = offset + self._shape.header + length
+        number = self._report.packets + 1
+        if length > MAX_PACKET or (
+            length > wire and not self._leads_on(buffer, offset, following, end)
+        ):
+            self._what = f"packet {number} has the impossible length {length:,}"
         elif not length and not seconds:
-            self._what = f"zeros instead of packet {self._report.packets + 1}"
+            self._what = f"zeros instead of packet {number}"
         else:
             return False
         self._damaged_at = self._position + offset
         self._searching = True
         return True
+
+    def _leads_on(self, buffer: bytes, offset: int, following: int, end: int) -> bool:
+        """Whether a record that claims more bytes than were on the wire may be believed.
+
+        Some programs write such; but when no record follows it, the length is damaged.
+        """
+        if following > end:
+            return not self._ended
+        if following + self._shape.header > end:
+            return True
+        seconds, fraction, length, _ = self._fields(buffer, following)
+        if length > MAX_PACKET or fraction * self._shape.unit >= 1:
+            return False
+        before: int = self._fields(buffer, offset)[0]
+        return bool(abs(seconds - before) < _NEAR)
 
     def _search(self, buffer: bytes, offset: int, end: int) -> int:
         """Looks for the next two sound records; where to go on, now or with more bytes."""
@@ -236,9 +267,13 @@ class PcapReader:
             if not self._is_sound(buffer, candidate):
                 continue
             following = candidate + header + self._fields(buffer, candidate)[2]
-            if following + header > end and following != end:
+            if following + header <= end:
+                leads_on = self._is_sound(buffer, following, candidate)
+            elif self._ended:
+                leads_on = following <= end
+            else:
                 return candidate
-            if following == end or self._is_sound(buffer, following, candidate):
+            if leads_on:
                 lost = self._position + candidate - self._damaged_at
                 self._report.lost(self._damaged_at, f"{self._what}; {lost:,} bytes lost")
                 self._searching = False

@@ -45,6 +45,9 @@ _ENHANCED_FIELDS = "IIIIIII"
 _ENHANCED_HEADER = 28
 # The shortest enhanced packet block: its header and the length at the end.
 _ENHANCED_SIZE = 32
+# A block may have so many bytes more (padding, options) to be taken for what its type says
+# before its second length was seen: a damaged length then hides no more than that.
+_USUAL_OPTIONS = 64
 
 _Unpack: TypeAlias = Callable[..., tuple[Any, ...]]
 
@@ -85,6 +88,11 @@ class _Order:
 
 
 _ORDERS = {order: _Order(order) for order in "<>"}
+
+
+def is_sound(head: bytes) -> bool:
+    """Whether the file begins with a section, given its first 32 bytes."""
+    return recognises(head) and head[8:12] in _ORDER_MAGIC
 
 
 def recognises(start: bytes) -> bool:
@@ -248,9 +256,8 @@ class PcapngReader:
     def __init__(
         self, source: Source, decoder: FrameDecoder, report: FileReport, chunk: int
     ) -> None:
-        head = source.peek(12)
-        if head[8:12] not in _ORDER_MAGIC:
-            raise CaptureError(f"{report.name}: begins like pcapng but has no section header")
+        if not is_sound(source.peek(12)):
+            raise CaptureError(f"{report.name}: the header of the file is cut short or damaged")
         self._source = source
         self._decoder = decoder
         self._report = report
@@ -258,6 +265,8 @@ class PcapngReader:
         self._blocks = _Blocks(report)
         #: Position in the file of the buffer's first byte.
         self._position = 0
+        #: Whether all bytes of the file are there, so that nothing is worth waiting for.
+        self._ended = False
         #: Whether a damaged block was met and the next sound one has not been found; where it
         #: was, and what was wrong with it.
         self._searching = False
@@ -268,7 +277,9 @@ class PcapngReader:
     def batches(self) -> Iterator[Batch]:
         """What each block read holds, empty lists included; a damaged file gives what it can."""
         rest = b""
-        while data := self._source.read(self._chunk):
+        while not self._ended:
+            data = self._source.read(self._chunk)
+            self._ended = not data
             buffer = b"".join((rest, data, PAD))
             end = len(buffer) - len(PAD)
             found: Batch = []
@@ -279,20 +290,14 @@ class PcapngReader:
         if self._source.failure is not None:
             self._report.lost(self._position + len(rest), self._source.failure)
         elif self._searching:
-            self._report.lost(self._damaged_at, f"{self._what}; nothing after it could be read")
-        elif rest:
-            self._report.lost(
-                self._position, f"cut short within the block after packet {self._report.packets}"
-            )
+            self._report.lost(self._damaged_at, self._what)
 
     def _read(self, buffer: bytes, end: int, found: Batch) -> int:
         """Reads blocks up to the last whole one; where the next begins."""
-        blocks, offset = self._blocks, 0
+        blocks, report, offset = self._blocks, self._report, 0
 
         def packet(time: float, frame: bytes, linktype: int) -> None:
-            found.extend(
-                self._decoder.decode(time, frame, linktype, self._report.name, self._report.packets)
-            )
+            found.extend(self._decoder.decode(time, frame, linktype, report.name, report.packets))
 
         while True:
             if self._searching:
@@ -303,16 +308,23 @@ class PcapngReader:
             try:
                 size = blocks.size(buffer, offset, end)
             except BlockError as error:
-                self._searching = True
-                self._damaged_at, self._what = self._position + offset, str(error)
+                self._damaged(offset, str(error))
+                continue
+            if not size and self._ended and offset < end:
+                # Unless its length is damaged, and sound blocks stand within it.
+                self._damaged(offset, f"cut short in the block after packet {report.packets}")
                 continue
             if not size:
                 return offset
             try:
                 blocks.take(buffer, offset, size, packet)
             except BlockError as error:
-                self._report.lost(self._position + offset, str(error))
+                report.lost(self._position + offset, str(error))
             offset += size
+
+    def _damaged(self, offset: int, what: str) -> None:
+        self._searching = True
+        self._damaged_at, self._what = self._position + offset, what
 
     def _walk(self, buffer: bytes, offset: int, end: int, found: Batch) -> int:
         """Reads enhanced packet blocks of the commonest interfaces until another; its offset."""
@@ -328,6 +340,7 @@ class PcapngReader:
         name = report.name
         rejected = snapped = captured = 0
         began = last = offset
+        usual_most, usual_least = -_ENHANCED_SIZE - _USUAL_OPTIONS, -_ENHANCED_SIZE
         for packet in count(report.packets + 1):
             # type and length of the block, interface, time, captured and wire length; then the
             # fields of the layout
@@ -339,7 +352,7 @@ class PcapngReader:
                 following > end
                 or block != ENHANCED
                 or number not in same
-                or length + _ENHANCED_SIZE > size
+                or not usual_most <= length - size <= usual_least
                 or size & 3
             ):
                 break
@@ -398,6 +411,8 @@ class PcapngReader:
             except BlockError:
                 continue
             if not size:
+                if self._ended:
+                    continue
                 return candidate
             lost = self._position + candidate - self._damaged_at
             self._report.lost(self._damaged_at, f"{self._what}; {lost:,} bytes lost")
