@@ -61,6 +61,8 @@ PRUNE_SECONDS = 5.0
 #: Finals after which the same sender tries again by itself (8.1.3.4, 8.1.3.5, RFC 4028 6).
 _CHALLENGES = frozenset((401, 407))
 _RETRIED = frozenset((401, 407, 420, 421, 422, 491, 494)) | frozenset(range(300, 400))
+#: Session-Expires of a 2xx, in its long and its compact form (RFC 4028 section 4).
+_SESSION_EXPIRES = re.compile(rb"(?i)\n(?:session-expires|x)[ \t]*:[ \t]*([0-9]{1,9})")
 _REPLACES_PARAM = re.compile(rb"(?i)[?&]replaces=([^&>]*)")
 
 
@@ -83,7 +85,7 @@ class Tracker:
         self._by_call_id: dict[bytes, list[Attempt]] = {}
         self._open: dict[int, Attempt] = {}
         self._reinvites: dict[bytes, list[bytes]] = {}
-        self._recent: dict[bytes, tuple[int, float]] = {}
+        self._recent: dict[bytes, tuple[int, float, bytes]] = {}
         self._flows: dict[tuple[Endpoint, Endpoint], Attempt] = {}
         self._deaf: dict[tuple[bytes, bytes], bool] = {}
         self.correlator = Correlator(self.settings, self.wheel, self.events)
@@ -183,8 +185,7 @@ class Tracker:
             return
         attempts = self._by_call_id.get(message.call_id)
         if attempts is None:
-            recent = self._recent.get(message.call_id)
-            if recent is not None and message.cseq <= recent[0]:
+            if self._is_late(message):
                 self.counts["late"] += 1
                 return
             self._begin(packet, message, message)
@@ -207,6 +208,16 @@ class Tracker:
             self.counts["late"] += 1
             return
         self._begin(packet, message, message)
+
+    def _is_late(self, message: Message) -> bool:
+        """Whether this INVITE is of a leg that has ended; a new branch is a new leg (17.1.3)."""
+        recent = self._recent.get(message.call_id)
+        if recent is None or message.cseq > recent[0]:
+            return False
+        branch = message.branch
+        if message.cseq < recent[0] or not branch.startswith(b"z9hG4bK"):
+            return True
+        return branch == recent[2] or message.call_id + branch in self._recent
 
     def _begin(self, packet: Packet, message: Message, invite: Message | None) -> Attempt:
         if len(self._open) >= self.settings.max_attempts:
@@ -325,6 +336,8 @@ class Tracker:
             if message.call_id in self._recent:
                 self.counts["late"] += 1
                 return None
+            if message.branch in self._reinvites.get(message.call_id, ()):
+                return None  # its dialog began before the capture
             return self._headless(packet, message)
         branch = message.branch
         for attempt in attempts:
@@ -338,7 +351,7 @@ class Tracker:
         for attempt in attempts:
             if message.cseq < attempt.leg_cseq:
                 return None  # a retransmitted challenge of an earlier leg
-            if attempt.answered_at is not None and message.to_tag in attempt.forks:
+            if attempt.answered_at is not None and attempt.has_tag(message.to_tag):
                 return None  # answers a re-INVITE that was not captured
         for attempt in attempts:
             if _unseen_retry(attempt, packet, message):
@@ -367,10 +380,7 @@ class Tracker:
             if attempt.trying_at is None:
                 attempt.trying_at = now
         else:
-            if message.to_tag:
-                attempt.forks.add(message.to_tag)
-            if attempt.provisional is not message:
-                attempt.provisional = message
+            attempt.provisional = message
             if status in (180, 183):
                 if attempt.first_18x_at is None:
                     attempt.first_18x_at = now
@@ -383,27 +393,27 @@ class Tracker:
             if reasons:
                 attempt.provisional_reasons = reasons
         if attempt.cancel_at is None:
-            # Terminal by ICMP or by the end of its call, it came alive after all.
-            self.wheel.set(attempt, now + TIMER_C_SECONDS)
+            deadline = now + TIMER_C_SECONDS
+            if deadline < attempt.due:
+                self.wheel.set(attempt, deadline)
+            else:
+                attempt.deadline = deadline
 
     def _answer(self, attempt: Attempt, message: Message, now: float) -> None:
         if attempt.answered_at is None:
             attempt.answered_at = attempt.answer_last_at = now
             attempt.answer = message
-            attempt.answer_tag = message.to_tag
             attempt.answer_count = 1
-            if message.to_tag:
-                attempt.forks.add(message.to_tag)
             self.dialogs_active += 1
-            if b"ession-" in message.raw or b"\nx:" in message.raw:
-                expires = message.header("session-expires")
-                attempt.session_expires = _seconds(expires) if expires else None
+            expires = _SESSION_EXPIRES.search(message.raw, 0, message.head_end)
+            if expires is not None:
+                attempt.session_expires = int(expires[1])
             if attempt.ack_at is not None:
                 self._terminal(attempt, now)
             else:
                 self.wheel.set(attempt, now + NO_ACK_SECONDS)
             self.correlator.answered(attempt, now)
-        elif message.to_tag == attempt.answer_tag:
+        elif attempt.answer is not None and message.to_tag == attempt.answer.to_tag:
             if now - (attempt.answer_last_at or 0.0) >= COPY_SECONDS:
                 attempt.answer_count += 1
                 attempt.answer_last_at = now
@@ -411,8 +421,8 @@ class Tracker:
             else:
                 attempt.copies += 1
                 self.counts["duplicates"] += 1
-        elif message.to_tag:
-            attempt.forks.add(message.to_tag)
+        else:
+            attempt.forks |= {message.to_tag}
 
     def _refusal(self, attempt: Attempt, message: Message, now: float) -> None:
         attempt.final = message
@@ -420,8 +430,6 @@ class Tracker:
         attempt.final_at = now
         attempt.final_count = 1
         attempt.final_reasons = message.reasons()
-        if message.to_tag:
-            attempt.forks.add(message.to_tag)
         if message.status in _CHALLENGES:
             self.wheel.set(attempt, now + CHALLENGE_SECONDS)
         elif message.status in _RETRIED:
@@ -457,8 +465,9 @@ class Tracker:
                     attempt.acked = True
                     self._one_way(attempt)
                 return
-        for attempt in _hop(attempts, packet, message):
-            if attempt.leg_cseq == message.cseq and attempt.from_tag == message.from_tag:
+        # With one leg under this Call-ID its CSeq number is enough (13.2.2.4).
+        for attempt in attempts if len(attempts) == 1 else _hop(attempts, packet, message):
+            if attempt.leg_cseq == message.cseq:
                 attempt.last_packet = packet.number
                 attempt.last_at = now
                 if attempt.answered_at is None:
@@ -489,6 +498,8 @@ class Tracker:
             if message.call_id in self._recent:
                 self.counts["late"] += 1
                 return
+            if message.to_tag:
+                return  # of a re-INVITE whose dialog began before the capture
             found: Attempt | None = self._begin(packet, message, None)
         else:
             found = _cancelled(attempts, packet, message)
@@ -582,7 +593,7 @@ class Tracker:
             if attempt.answered_at is None:
                 self._bye_unanswered(attempt, now, side)
                 continue
-            if attempt.bye_at is not None:
+            if attempt.bye_at is not None or _of_other_fork(attempt, message, side):
                 continue
             attempt.bye_at = now
             attempt.bye_by = side
@@ -713,16 +724,16 @@ class Tracker:
         if attempts is not None:
             if len(attempts) > 1:
                 attempts.remove(attempt)
-                self._remember(attempt.call_id + attempt.leg_branch, attempt.leg_cseq, now)
+                self._remember(attempt.call_id + attempt.leg_branch, attempt, now)
                 return
             del self._by_call_id[attempt.call_id]
         self._reinvites.pop(attempt.call_id, None)
-        self._remember(attempt.call_id, attempt.leg_cseq, now)
+        self._remember(attempt.call_id, attempt, now)
 
-    def _remember(self, key: bytes, cseq: int, now: float) -> None:
+    def _remember(self, key: bytes, attempt: Attempt, now: float) -> None:
         """Late messages of what ended shall not look like something new."""
         self._recent.pop(key, None)
-        self._recent[key] = (cseq, now)
+        self._recent[key] = (attempt.leg_cseq, now, attempt.leg_branch)
         if len(self._recent) > self.settings.max_recent:
             del self._recent[next(iter(self._recent))]
 
@@ -730,7 +741,7 @@ class Tracker:
         self._prune_at = now + PRUNE_SECONDS
         recent = self._recent
         stale: deque[bytes] = deque()
-        for call_id, (_, at) in recent.items():
+        for call_id, (_, at, _) in recent.items():
             if at > now - RECENT_SECONDS:
                 break
             stale.append(call_id)
@@ -841,6 +852,12 @@ def _side(attempt: Attempt, message: Message) -> Side | None:
     return None
 
 
+def _of_other_fork(attempt: Attempt, message: Message, side: Side | None) -> bool:
+    """Whether this request ends the dialog of another 2xx to the same INVITE (13.2.2.4)."""
+    tag = message.to_tag if side == "caller" else message.from_tag
+    return tag in attempt.forks
+
+
 def _hop(attempts: list[Attempt], packet: Packet, message: Message) -> list[Attempt]:
     """The attempts whose dialog this request belongs to, on the hop where it was seen.
 
@@ -855,13 +872,8 @@ def _hop(attempts: list[Attempt], packet: Packet, message: Message) -> list[Atte
     ends = {packet.source[0], packet.destination[0]}
     here = [a for a in mine if {a.source[0], a.destination[0]} == ends]
     tag = message.to_tag if mine[0].from_tag == message.from_tag else message.from_tag
-    exact = [a for a in here or mine if tag in a.forks]
+    exact = [a for a in here or mine if a.has_tag(tag)]
     return exact or here or mine
-
-
-def _seconds(value: bytes) -> int | None:
-    number = value.partition(b";")[0].strip()
-    return int(number) if number.isdigit() and len(number) < 10 else None
 
 
 def _ended_at(attempt: Attempt, now: float) -> float:

@@ -68,6 +68,7 @@ class Packet(Protocol):
 
 
 _NOBODY: frozenset[str] = frozenset()
+_NO_TAGS: frozenset[bytes] = frozenset()
 
 
 class Report(Protocol):
@@ -131,7 +132,6 @@ class Attempt:
         "answer",
         "answer_count",
         "answer_last_at",
-        "answer_tag",
         "answered_at",
         "arrivals",
         "branch",
@@ -269,8 +269,8 @@ class Attempt:
     ringing: Message | None
     provisional: Message | None
     provisional_reasons: list[Reason]
-    #: To tags of early dialogs and answers.
-    forks: set[bytes]
+    #: To tags of answers that came beside the first one: a proxy downstream has forked.
+    forks: frozenset[bytes]
     final: Message | None
     final_status: int
     final_at: float | None
@@ -290,7 +290,6 @@ class Attempt:
 
     # --- answer and dialog ------------------------------------------------------------------
     answer: Message | None
-    answer_tag: bytes
     answered_at: float | None
     answer_count: int
     answer_last_at: float | None
@@ -391,7 +390,7 @@ class Attempt:
         self.early_media_at = self.last_provisional_at = None
         self.ringing = self.provisional = self.final = self.cancel = self.answer = None
         self.provisional_reasons = []
-        self.forks = set()
+        self.forks = _NO_TAGS
         self.final_status = self.final_count = 0
         self.final_at = None
         self.final_reasons = []
@@ -399,7 +398,6 @@ class Attempt:
         self.cancel_at = self.cancel_last_at = self.cancel_answered_at = None
         self.cancel_count = 0
         self.cancel_reasons = []
-        self.answer_tag = b""
         self.answered_at = self.answer_last_at = self.ack_at = None
         self.answer_count = 0
         self.caller_request_at = self.reinvite_at = self.bye_at = self.bye_ok_at = None
@@ -448,6 +446,13 @@ class Attempt:
     def incomplete(self) -> bool:
         """Whether the INVITE itself was not captured."""
         return self.invite is None
+
+    def has_tag(self, tag: bytes) -> bool:
+        """Whether a dialog of this attempt has this tag on the called side."""
+        for message in (self.answer, self.ringing):
+            if message is not None and message.to_tag == tag:
+                return True
+        return tag in self.forks
 
     @property
     def rang_until(self) -> float | None:

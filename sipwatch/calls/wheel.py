@@ -7,20 +7,24 @@ it comes up and the attempt is filed again. Only an earlier deadline is filed at
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from sipwatch.calls.types import Attempt
 
 _NEVER = float("inf")
+#: Stale places that are not worth clearing out.
+_MANY = 1000
 
 
 class Wheel:
     """Deadlines of attempts, in order of time; ties in order of appearance."""
 
-    __slots__ = ("_heap", "next_due")
+    __slots__ = ("_heap", "_stale", "next_due")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Attempt]] = []
+        #: Places in the heap whose attempt is filed elsewhere or not at all.
+        self._stale = 0
         #: No attempt is due before this time.
         self.next_due = _NEVER
 
@@ -31,6 +35,8 @@ class Wheel:
         """Look at `attempt` at `deadline` (epoch seconds), and not before."""
         attempt.deadline = deadline
         if deadline < attempt.due:
+            if attempt.due != _NEVER:
+                self._left_behind()
             attempt.due = deadline
             heappush(self._heap, (deadline, attempt.serial, attempt))
             if deadline < self.next_due:
@@ -38,7 +44,20 @@ class Wheel:
 
     def clear(self, attempt: Attempt) -> None:
         """Never look at `attempt` again."""
+        if attempt.due != _NEVER:
+            self._left_behind()
         attempt.deadline = attempt.due = _NEVER
+
+    def _left_behind(self) -> None:
+        """A place in the heap went stale; when most have, they are cleared out.
+
+        They hold attempts: the expiry of a call that lasts a minute lies hours ahead.
+        """
+        self._stale += 1
+        if self._stale > _MANY and 2 * self._stale > len(self._heap):
+            self._heap[:] = [place for place in self._heap if place[0] == place[2].due]
+            heapify(self._heap)
+            self._stale = 0
 
     def pop(self, now: float) -> Attempt | None:
         """The next attempt whose deadline has passed at `now`, None when there is none."""
@@ -46,6 +65,7 @@ class Wheel:
         while heap and heap[0][0] <= now:
             due, serial, attempt = heappop(heap)
             if due != attempt.due:
+                self._stale -= 1
                 continue  # filed again earlier, or cleared
             if attempt.deadline > due:
                 attempt.due = attempt.deadline

@@ -263,7 +263,7 @@ class Message:
     @property
     def has_sdp(self) -> bool:
         """Whether a session description is in the body (RFC 4566), alone or in a multipart."""
-        return b"v=0" in self.raw[self.head_end :]
+        return self.raw.find(b"v=0", self.head_end) >= 0
 
 
 def method_of(payload: bytes) -> str:

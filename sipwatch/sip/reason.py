@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from sipwatch.sip.grammar import parse_params
@@ -20,18 +21,25 @@ def parse_reasons(values: list[bytes]) -> list[Reason]:
 
     White space around the semicolons is legal (RFC 3261 25.1) and pjsip writes it.
     """
-    reasons: list[Reason] = []
+    reasons = []
     for value in values:
-        line = value.decode("utf-8", "replace")
-        protocol, semicolon, rest = line.partition(";")
-        protocol = protocol.strip().upper()
-        if not protocol:
-            continue
-        params = parse_params(semicolon + rest)
-        cause = params.get("cause", "")
-        number = int(cause) if cause.isascii() and cause.isdigit() and len(cause) < 6 else None
-        reasons.append(Reason(protocol, number, params.get("text", "")))
+        reason = _parse(value)
+        if reason is not None:
+            reasons.append(reason)
     return reasons
+
+
+@lru_cache(maxsize=1024)
+def _parse(value: bytes) -> Reason | None:
+    line = value.decode("utf-8", "replace")
+    protocol, semicolon, rest = line.partition(";")
+    protocol = protocol.strip().upper()
+    if not protocol:
+        return None
+    params = parse_params(semicolon + rest)
+    cause = params.get("cause", "")
+    number = int(cause) if cause.isascii() and cause.isdigit() and len(cause) < 6 else None
+    return Reason(protocol, number, params.get("text", ""))
 
 
 def q850_cause(reasons: list[Reason]) -> int | None:
