@@ -18,6 +18,7 @@ from sipwatch.calls.pairing import (
     SKEW_SECONDS,
     TOGETHER_SECONDS,
     answered_within,
+    contradicted,
     end_of_leg,
     group_score,
     is_over,
@@ -642,6 +643,8 @@ class Correlator:
         """Judge the pairing with all that is known by now, for good."""
         if not attempt.candidates and attempt.parent is not None:
             return
+        if self._confirmed(attempt):
+            return
         best = self._best(attempt, final=True)
         if best is None and not attempt.ambiguous and attempt.role == "agent":
             for other in self._ended_with(attempt):
@@ -674,6 +677,22 @@ class Correlator:
             if attempt in other.suitors:
                 other.suitors.remove(attempt)
         attempt.candidates = []
+
+    def _confirmed(self, attempt: Attempt) -> bool:
+        """The common case: one candidate, the same identity, and nothing against it."""
+        caller = attempt.parent
+        if caller is None or len(attempt.candidates) != 1 or attempt.candidates[0] is not caller:
+            return False
+        if attempt.identity.isdisjoint(caller.identity):
+            return False
+        if "ends" in self._rules and contradicted(attempt, caller):
+            return False
+        attempt.correlation = pairing_evidence(attempt, caller, same_identity=True)
+        self._learn_route(attempt, caller)
+        attempt.candidates = []
+        if attempt in caller.suitors:
+            caller.suitors.remove(attempt)
+        return True
 
     def _shared_identity(self, attempt: Attempt, caller: Attempt) -> bool:
         return not attempt.identity.isdisjoint(caller.identity)

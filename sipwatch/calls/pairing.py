@@ -135,20 +135,37 @@ def together_score(attempt: Attempt, caller: Attempt) -> float:
     """What simultaneous answers and ends say for, and outliving says against, this pair."""
     score = 1.5 * _follows(caller.first_18x_at, attempt.first_18x_at, RINGING_TOGETHER_SECONDS)
     score += 4.0 * _follows(caller.answered_at, attempt.answered_at, TOGETHER_SECONDS)
-    if attempt.answered_at is not None and attempt.cancel_at is None:
-        late = caller.answered_at is None or caller.answered_at > attempt.answered_at + 1.0
-        if late:
-            score -= 3.0
+    if _unheeded(attempt, caller):
+        score -= 3.0
     ends = _ends_together(attempt, caller)
     if ends:
         return score + 4.0 * ends
-    his, mine = end_of_leg(caller), end_of_leg(attempt)
-    if his is not None and attempt.first_response_at is not None:
-        transferred = caller.refer_at is not None or attempt.refer_at is not None
-        outlived = mine is None or mine > his + OUTLIVES_SECONDS
-        if outlived and not transferred and not lifeless(attempt):
-            score -= 6.0
-    return score
+    return score - 6.0 if _outlived(attempt, caller) else score
+
+
+def contradicted(attempt: Attempt, caller: Attempt) -> bool:
+    """Whether the ends of the two legs speak against this pair."""
+    return _unheeded(attempt, caller) or _outlived(attempt, caller)
+
+
+def _unheeded(attempt: Attempt, caller: Attempt) -> bool:
+    """The agent answered, and the caller was not put through."""
+    at = attempt.answered_at
+    if at is None or attempt.cancel_at is not None:
+        return False
+    return caller.answered_at is None or caller.answered_at > at + 1.0
+
+
+def _outlived(attempt: Attempt, caller: Attempt) -> bool:
+    """A living agent's leg went on after its caller's had ended."""
+    his = end_of_leg(caller)
+    if his is None or attempt.first_response_at is None:
+        return False
+    mine = end_of_leg(attempt)
+    if mine is not None and mine <= his + OUTLIVES_SECONDS:
+        return False
+    transferred = caller.refer_at is not None or attempt.refer_at is not None
+    return not transferred and not lifeless(attempt)
 
 
 def _ends_together(attempt: Attempt, caller: Attempt) -> float:
