@@ -77,15 +77,17 @@ class _Zstd:
     def __init__(self) -> None:
         self._stream = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW).decompressobj()
         self._input = b""
+        #: What came out, of which the first ``_given`` bytes were given on.
         self._output = b""
+        self._given = 0
 
     @property
     def eof(self) -> bool:
-        return self._stream.eof and not self._output
+        return self._stream.eof and self._given == len(self._output)
 
     @property
     def needs_input(self) -> bool:
-        return not self._input and not self._output and not self._stream.eof
+        return not self._input and not self._stream.eof and self._given == len(self._output)
 
     @property
     def unused_data(self) -> bytes:
@@ -93,10 +95,11 @@ class _Zstd:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         self._input += data
-        while self._input and len(self._output) < max_length and not self._stream.eof:
+        while self._given == len(self._output) and self._input and not self._stream.eof:
             piece, self._input = self._input[: self._PIECE], self._input[self._PIECE :]
-            self._output += self._stream.decompress(piece)
-        result, self._output = self._output[:max_length], self._output[max_length:]
+            self._output, self._given = self._stream.decompress(piece), 0
+        result = self._output[self._given : self._given + max_length]
+        self._given += len(result)
         return result
 
 
