@@ -1,0 +1,53 @@
+# Two commands: `make demo` shows sipwatch at work, `make test` sets everything up and tests it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: demo test check lint types bench docs clean packages
+
+demo: $(VENV)/installed
+	@$(BIN)/python -m sipwatch replay pcaps --config pcaps/demo.toml
+	@if [ -x tools/demo-live ]; then tools/demo-live; fi
+
+test: packages $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+check: lint types
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy --strict sipwatch
+
+bench: packages $(VENV)/installed-dev
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/make.py
+
+# Programs that the tests run beside us. Installed when they are missing and we may.
+packages:
+	@deploy/test-packages
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "sipwatch needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	  echo "python3-venv is missing; installing it" >&2; \
+	  rm -rf $(VENV); apt-get update -q && apt-get install -qy python3-venv && $(PYTHON) -m venv $(VENV); }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python pyproject.toml
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/python pyproject.toml
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
