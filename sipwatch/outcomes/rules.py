@@ -30,8 +30,8 @@ ANNOUNCEMENT_SECONDS = 8.0
 #: Span of the retransmissions of a 2xx that was never acknowledged (13.3.1.4); the last comes
 #: at 31.5 s, that of stacks which count to ten at 27.5 s.
 UNACKNOWLEDGED_SECONDS = 27.0
-#: Timer A's last retransmission (17.1.1.2) comes at 31.5 s.
-LAST_RETRANSMISSION_SECONDS = 31.4
+#: Timer A's last retransmission (17.1.1.2) comes at 31.5 s, at 31 s where T1 is a second.
+LAST_RETRANSMISSION_SECONDS = 30.9
 
 
 class Rule(NamedTuple):
