@@ -18,6 +18,12 @@ _PLAIN_BAR = "#"
 _BAR = "█"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leaves it to the command line, which ends as every verb does."""
+        raise BrokenPipeError
+
+
 def console_for(stream: TextIO) -> Console:
     """A console that writes there, with colours only where a person watches.
 
@@ -26,7 +32,7 @@ def console_for(stream: TextIO) -> Console:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")
     width = None if stream.isatty() or "COLUMNS" in os.environ else _FILE_WIDTH
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
+    return _Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
 def put(console: Console, *parts: RenderableType) -> None:

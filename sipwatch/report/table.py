@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 28
 #: Rows of the tables by peer and by agent.
 _TOP = 15
+#: Outcomes named in each row.
+_MOST = 2
 #: Below it shares are chance.
 _FEW = 20
 
@@ -215,7 +217,7 @@ def _row(outcomes: Counter[str], texts: Texts) -> Iterator[RenderableType]:
     for number in numbers:
         yield texts.number(number) if number else Text("-", "dim")
     guide = Guide(texts)
-    most = [pair for pair in outcomes.most_common() if pair[0] not in NOT_FAILED][:3]
+    most = [pair for pair in outcomes.most_common() if pair[0] not in NOT_FAILED][:_MOST]
     yield Text(", ".join(f"{guide.outcome(name).name} {texts.number(n)}" for name, n in most))
 
 

@@ -110,7 +110,7 @@ def attempt_line(attempt: Attempt, style: RecordStyle = PLAIN) -> str:
         "null" if last is None else last.status,
         "null" if last is None else _phrase(last),
         "[" + ",".join(map(_reason, reasons)) + "]" if reasons else "[]",
-        "null" if (cause := q850_of(attempt)) is None else cause,
+        "null" if not reasons or (cause := q850_of(attempt)) is None else cause,
         "null" if attempt.cancel_at is None else _optional(cancelled_by(attempt)),
         attempt.retransmissions,
         "true" if attempt.challenged else "false",

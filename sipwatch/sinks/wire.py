@@ -23,6 +23,13 @@ _Value = TypeVar("_Value")
 _SENDER = re.compile(rb"\n(?:[Ss][Ee][Rr][Vv][Ee][Rr]|[Uu][Ss][Ee][Rr]-[Aa][Gg][Ee][Nn][Tt])")
 
 
+#: `"Display" <sip:user@host:port;params>` in ASCII, without escapes, passwords and headers.
+_USUAL = re.compile(
+    rb"""(?:"([ !#-\[\]-~]*)"|([A-Za-z0-9+][A-Za-z0-9+.-]*)|)[ ]*"""
+    rb"""<sips?:([A-Za-z0-9+*#_.!~-]+)@([A-Za-z0-9.-]+)(?::[0-9]{1,5})?(?:;[!#-;=A-~]*)?>"""
+)
+
+
 class Party(NamedTuple):
     """Who a From or To header names."""
 
@@ -53,11 +60,25 @@ def party(value: bytes) -> Party:
     """The party that a From or To value names; its parameters (the tag) may be left out."""
     found = _parties.get(value)
     if found is None:
-        name = parse_name_addr(value)
-        uri = parse_uri(name.uri)
-        found = Party(_clean(uri.user_at_host), _clean(uri.user), _clean(name.display))
+        found = _usual_party(value) or _any_party(value)
         _remember(_parties, value, found)
     return found
+
+
+def _usual_party(value: bytes) -> Party | None:
+    """What nearly every sender writes; None where the whole grammar is needed."""
+    match = _USUAL.fullmatch(value)
+    if match is None:
+        return None
+    quoted, plain, user, host = match.groups()
+    user, host = user.decode(), host.decode().lower()
+    return Party(f"{user}@{host}", user, (quoted or plain or b"").decode())
+
+
+def _any_party(value: bytes) -> Party:
+    name = parse_name_addr(value)
+    uri = parse_uri(name.uri)
+    return Party(_clean(uri.user_at_host), _clean(uri.user), _clean(name.display))
 
 
 class HeaderName:

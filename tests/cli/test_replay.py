@@ -260,6 +260,16 @@ def test_nobody_reads_the_output_any_more(tmp_path: Path) -> None:
     process.stderr.close()
 
 
+def test_nobody_reads_the_report_any_more(tmp_path: Path, capture: Write) -> None:
+    process = program("replay", capture(day()))
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 141
+    process.stderr.close()
+
+
 def test_ctrl_c_ends_without_a_traceback_and_keeps_what_was_read() -> None:
     calls = pcap(busy(at, call_id=f"c{at}", branch=f"z9hG4bK-{at}") for at in range(1500))
     read_end, write_end = os.pipe()

@@ -9,6 +9,7 @@ from call_flows import Leg, attempt_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipwatch.sinks import wire
 from sipwatch.sinks.printable import printable
 from sipwatch.sinks.wire import (
     FROM,
@@ -109,6 +110,28 @@ def test_every_legal_spelling_of_a_header_is_found(from_: str) -> None:
     assert attempt.invite is not None
     assert USER_AGENT.value(attempt.invite) == b"Snom 4.5 more"
     assert SERVER.value(attempt.invite) is None
+
+
+_NAMES = st.sampled_from(
+    [b"", b'"Anna"', b'"A\\"b"', b"Anna", b"Anna B", b'"\xc3\x85"', b'"<x>"', b'"a;b"', b"+90-532"]
+)
+_USERS = st.sampled_from([b"101", b"+4930", b"a%20b", b"a:pw", b"a;b=c", b"*66", b"", b"x#y", b"-"])
+_HOSTS = st.sampled_from([b"H.Example", b"10.9.0.1", b"[::1]", b"h:5060", b"h:", b"h:70000", b"h>"])
+_TAILS = st.sampled_from([b"", b";ob", b";a=b;c", b"?x=y", b";a=?", b";a=b>;tag=x", b" "])
+
+
+@given(_NAMES, st.sampled_from([b"", b" ", b"\t"]), _USERS, _HOSTS, _TAILS)
+def test_the_quick_way_to_a_party_is_the_grammars(
+    name: bytes, gap: bytes, user: bytes, host: bytes, tail: bytes
+) -> None:
+    value = name + gap + b"<sip:" + user + (b"@" if user else b"") + host + tail + b">"
+    quick = wire._usual_party(value)
+    assert quick is None or quick == wire._any_party(value)
+
+
+def test_the_usual_form_takes_the_quick_way() -> None:
+    for value in (b'"Anna" <sip:101@h:5060;ob>', b"<sip:+4930@10.9.0.1>", b"101 <sip:101@h>"):
+        assert wire._usual_party(value) is not None
 
 
 @given(st.binary(max_size=300))
