@@ -7,7 +7,8 @@ all and the next one is asked. Rule 13 is section 5.1, in `cancel.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import cache
 from typing import NamedTuple
 
 from sipwatch.calls.types import TIMEOUT_SECONDS, TIMER_C_SECONDS, Attempt
@@ -38,9 +39,34 @@ class Rule(NamedTuple):
     """One row of the procedure."""
 
     number: str
+    #: In which states of the attempt it is asked: final statuses, or one of the sets below.
+    states: Collection[int]
     when: str
     holds: Callable[[Scene], bool]
     finds: Callable[[Scene], Finding | None]
+
+
+#: States of an attempt beside its final status.
+_OPEN, _CANCELLED, _ANSWERED = 0, -1, -2
+OPEN = (_OPEN, _CANCELLED)
+CANCELLED = (_CANCELLED, 487)
+ANSWERED = (_ANSWERED,)
+REFUSED = range(300, 700)
+ALWAYS = range(_ANSWERED, 700)
+
+
+def _state(attempt: Attempt) -> int:
+    if attempt.answered_at is not None:
+        return _ANSWERED
+    if attempt.final_status:
+        return attempt.final_status
+    return _OPEN if attempt.cancel_at is None else _CANCELLED
+
+
+@cache
+def _asked(state: int) -> tuple[Rule, ...]:
+    """The rules for this state, in their order."""
+    return tuple(rule for rule in RULES if state in rule.states)
 
 
 def _says(
@@ -53,8 +79,9 @@ def _says(
 # --- predicates -----------------------------------------------------------------------------------
 
 
-def _final(scene: Scene, *status: int) -> bool:
-    return scene.attempt.final_status in status and scene.attempt.answered_at is None
+def _always(scene: Scene) -> bool:
+    """The state alone decides."""
+    return True
 
 
 def _no_final(scene: Scene) -> bool:
@@ -155,8 +182,6 @@ def _has_cause(scene: Scene) -> bool:
 
 
 def _ring_timer_of_device(scene: Scene) -> bool:
-    if not _final(scene, 486, 600, 603):
-        return False
     return _device_timer(scene) is not None
 
 
@@ -390,12 +415,14 @@ def _one_direction(scene: Scene) -> Finding:
 RULES: tuple[Rule, ...] = (
     Rule(
         "-",
+        ALWAYS,
         "the INVITE was not captured",
         lambda s: s.attempt.incomplete,
         lambda s: Finding("incomplete", None, None, ("the INVITE was not captured",)),
     ),
     Rule(
         "0",
+        OPEN,
         "only one direction of this flow is in view: `answered` when a 2xx is proven by a BYE "
         "without a CANCEL before it, a re-INVITE, or an ACK with a branch of its own, "
         "else `incomplete`",
@@ -404,27 +431,31 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "1",
+        ANSWERED,
         "2xx and ACK, or 2xx and an in-dialog request of the caller",
         _confirmed,
         _says("answered"),
     ),
     Rule(
         "2",
+        ANSWERED,
         "2xx, no ACK, no request of the caller, and the 2xx was retransmitted for 64*T1 or the "
         "answerer himself sent BYE",
         _never_acknowledged,
         _says("connection_timeout", "no_ack", "inferred"),
     ),
-    Rule("2b", "2xx otherwise", _answered, _says("answered")),
-    Rule("3", "607 or 608", lambda s: _final(s, 607, 608), _says("rejection_list")),
+    Rule("2b", ANSWERED, "2xx otherwise", _answered, _says("answered")),
+    Rule("3", (607, 608), "607 or 608", _always, _says("rejection_list")),
     Rule(
         "3a",
+        REFUSED,
         "a status, Reason text or header that is configured as a policy's",
         _configured_rejection,
         _says("rejection_list"),
     ),
     Rule(
         "3b",
+        REFUSED,
         "the PBX itself refused its caller (403, 603 or a configured code) and no agent's leg was "
         "made: no 180, within 1 s or right after an announcement, no cause 102, no credentials",
         _refused_by_pbx,
@@ -432,6 +463,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "3c",
+        REFUSED,
         "a caller's leg that he did not cancel and whose agents' legs are known and settled "
         "inherits the agents' outcome",
         _inherits,
@@ -439,6 +471,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "4",
+        REFUSED,
         "a final of 300 or more other than 487 with a Reason: the dialect's lines, then the "
         "Q.850 map; where the dialect makes its causes from the status they add nothing",
         _has_cause,
@@ -446,25 +479,29 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "5",
+        range(300, 400),
         "3xx not retried by the sender",
-        lambda s: 300 <= s.attempt.final_status < 400 and s.attempt.answered_at is None,
+        _always,
         _says("redirected", "forwarded"),
     ),
     Rule(
         "6",
+        (401, 407),
         "401 or 407 last in the chain",
-        lambda s: _final(s, 401, 407),
+        _always,
         _says("unauthorized"),
     ),
-    Rule("7", "504", lambda s: _final(s, 504), _says("connection_timeout", "server_timeout")),
+    Rule("7", (504,), "504", _always, _says("connection_timeout", "server_timeout")),
     Rule(
         "8",
+        (486, 600),
         "486 or 600, and no 180 came 1 s or more before it",
-        lambda s: _final(s, 486, 600) and s.ring_180_seconds < REJECT_KEY_SECONDS,
+        lambda s: s.ring_180_seconds < REJECT_KEY_SECONDS,
         _says("agent_busy"),
     ),
     Rule(
         "8b",
+        (486, 600, 603),
         "486, 600 or 603 whose ringing ended on a ring timer of the device: within 0.5 s of 30, "
         "45, 60, 90, 120 or 180 s, or of a value configured or learned",
         _ring_timer_of_device,
@@ -472,32 +509,37 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "9",
+        (486, 600),
         "486 or 600, 1 s or more after a 180: its user pressed reject",
-        lambda s: _final(s, 486, 600),
+        _always,
         _pressed_reject,
     ),
     Rule(
         "10",
+        (603,),
         "603: rang at least 0.7 s is manual, else automatic",
-        lambda s: _final(s, 603),
+        _always,
         _declined,
     ),
     Rule(
         "11",
+        (480, 408),
         "480 or 408, rang at least `no_answer_seconds`",
-        lambda s: _final(s, 480, 408) and s.rang and s.ring_seconds >= s.settings.no_answer_seconds,
+        lambda s: s.rang and s.ring_seconds >= s.settings.no_answer_seconds,
         _says("no_answer", None, "inferred"),
     ),
     Rule(
         "11b",
+        (480,),
         "480, rang less than that",
-        lambda s: _final(s, 480) and s.rang,
+        lambda s: s.rang,
         _says("declined", "manual", "inferred"),
     ),
     Rule(
         "11c",
+        (480,),
         "480, no 18x, from a device that registers through this host or whose name is a phone's",
-        lambda s: _final(s, 480) and s.responder_is_phone,
+        lambda s: s.responder_is_phone,
         lambda s: Finding(
             "declined",
             "automatic",
@@ -505,28 +547,32 @@ RULES: tuple[Rule, ...] = (
             (f"the device is alive and refuses: {s.responder_agent or 'it registers here'}",),
         ),
     ),
-    Rule("11d", "480, no 18x, otherwise", lambda s: _final(s, 480), _says("unavailable")),
+    Rule("11d", (480,), "480, no 18x, otherwise", _always, _says("unavailable")),
     Rule(
         "12",
+        (408,),
         "408, no 18x",
-        lambda s: _final(s, 408) and not s.rang,
+        lambda s: not s.rang,
         _says("device_not_responding"),
     ),
     Rule(
         "12b",
+        (408,),
         "408, rang less than `no_answer_seconds`",
-        lambda s: _final(s, 408),
+        _always,
         _says("connection_timeout", "after_ringing", "inferred"),
     ),
     Rule(
         "13",
+        CANCELLED,
         "CANCEL, with or without its 487: section 5.1",
-        lambda s: s.attempt.cancel_at is not None and s.attempt.final_status in (0, 487),
+        lambda s: s.attempt.cancel_at is not None,
         judge_cancel,
     ),
-    Rule("13b", "487 without a CANCEL in view", lambda s: _final(s, 487), _says("other_failure")),
+    Rule("13b", (487,), "487 without a CANCEL in view", _always, _says("other_failure")),
     Rule(
         "14",
+        OPEN,
         "no final, no CANCEL, no response at all, and all transmissions of Timer A, 64*T1 passed, "
         "the next retransmission overdue, its call over, or ICMP unreachable",
         _silent,
@@ -534,17 +580,19 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "15",
+        OPEN,
         "no final, some 1xx, nothing for more than Timer C (180 s)",
         _lost_after_provisional,
         _lost,
     ),
     Rule(
         "15b",
+        OPEN,
         "not finished when the capture ended",
         _unfinished,
         lambda s: Finding("in_progress", None, None),
     ),
-    Rule("16", "every other final status, by its code", lambda s: True, _by_status),
+    Rule("16", REFUSED, "every other final status, by its code", _always, _by_status),
 )
 
 #: Rule 0: verdicts that rest on an absence, which a capture with losses cannot vouch for.
@@ -553,7 +601,7 @@ RESTS_ON_ABSENCE = frozenset(("2", "14", "15", "5.1/0", "5.1/6"))
 
 def judge(scene: Scene) -> tuple[str, Finding]:
     """The first rule that holds, and what it finds."""
-    for rule in RULES:
+    for rule in _asked(_state(scene.attempt)):
         if rule.holds(scene):
             finding = rule.finds(scene)
             if finding is not None:
