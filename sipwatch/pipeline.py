@@ -6,7 +6,7 @@ verdicts. `Replay` is a pipeline over capture files.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -23,6 +23,8 @@ from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.settings import RuleSettings
 from sipwatch.sip.message import SipError, method_of, parse
 
+#: Legs of an ended call are kept this long (seconds), for the pairing of others.
+KEPT_SECONDS = 5.0
 #: Methods whose messages belong to INVITE dialogs; the others are only counted.
 _DIALOG = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER", ""))
 
@@ -68,7 +70,8 @@ class Pipeline:
         self.dialects = Dialects(_dialects_by_address(config))
         self.tracker = Tracker(tracker_settings(config, self.dialects))
         self.registrations = Registrations()
-        self._ended: list[Attempt] = []
+        #: Legs of ended calls with the time of that end.
+        self._ended: deque[tuple[float, Attempt]] = deque()
         self.classifier = Classifier(
             rule_settings(config), self.dialects, self.registrations, self.tracker.correlator
         )
@@ -81,9 +84,7 @@ class Pipeline:
         self._let_go()
         for item in batch:
             if item.time >= wheel.next_due:
-                tracker.advance(item.time)
-                if pending:
-                    self._judge(done)
+                self._pass(item.time, done)
             if isinstance(item, Unreachable):
                 tracker.unreachable(item)
                 continue
@@ -106,19 +107,28 @@ class Pipeline:
     def advance(self, now: float) -> list[Event]:
         """Let time pass without traffic."""
         done: list[Event] = []
-        self.tracker.advance(now)
-        if self.tracker.events:
-            self._judge(done)
+        self._pass(now, done)
         return done
 
     def finish(self, now: float, closed_by: ClosedBy) -> list[Event]:
         """Settle everything that is still open."""
         done: list[Event] = []
-        self.tracker.advance(now)
-        self._judge(done)
+        self._pass(now, done)
         self.tracker.finish(now, closed_by)
         self._judge(done)
         return done
+
+    def _pass(self, now: float, done: list[Event]) -> None:
+        """Let time pass deadline by deadline, so that each verdict is made at its own time.
+
+        Whether a quiet minute comes as one step or as many must not change an answer.
+        """
+        tracker = self.tracker
+        while tracker.wheel.next_due <= now:
+            tracker.advance(tracker.wheel.next_due)
+            if tracker.events:
+                self._judge(done)
+        tracker.advance(now)
 
     def _judge(self, done: list[Event]) -> None:
         pending = self.tracker.events
@@ -130,11 +140,11 @@ class Pipeline:
                 classifier.dialog(event.attempt)
             else:
                 classifier.call(event.call)
-                self._ended.extend(a for a in event.call.attempts if a.dialog_over)
+                self._ended.extend((event.time, a) for a in event.call.attempts if a.dialog_over)
                 continue
             call = event.attempt.call
             if call is not None and call.ended and event.attempt.dialog_over:
-                self._ended.append(event.attempt)
+                self._ended.append((event.time, event.attempt))
         done.extend(pending)
         pending.clear()
 
@@ -157,12 +167,13 @@ class Pipeline:
         """Untie the legs of ended calls, whose events have been taken.
 
         Attempts of one call point at each other; without this only the cycle collector could
-        free them, and a replay would grow with the capture between its runs.
+        free them, and a replay would grow with the capture between its runs. Not before their
+        time is over: until then other legs are compared with them.
         """
-        if self._ended:
-            for attempt in self._ended:
-                attempt.untie()
-            self._ended.clear()
+        ended = self._ended
+        over = self.tracker.now - KEPT_SECONDS
+        while ended and ended[0][0] < over:
+            ended.popleft()[1].untie()
 
 
 def _status(payload: bytes) -> int:
