@@ -9,7 +9,6 @@ WORKERS ?= auto
 
 demo: $(VENV)/installed
 	@$(BIN)/python -m sipwatch replay pcaps --config pcaps/demo.toml
-	@if [ -x tools/demo-live ]; then tools/demo-live; fi
 
 test: packages $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
@@ -27,7 +26,8 @@ bench: packages $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py
 
 docs: $(VENV)/installed-dev
-	$(BIN)/python docs/make.py
+	$(BIN)/python docs/make_outcomes.py
+	$(BIN)/python docs/make_confusion.py
 
 # Programs that the tests run beside us. Installed when they are missing and we may.
 packages:
