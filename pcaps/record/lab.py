@@ -13,6 +13,7 @@ from pathlib import Path
 
 import ladder
 import parties
+from generate import Packet
 from network import Party, Segment, run_in
 from wire import Loss, Wire
 
@@ -57,7 +58,7 @@ class Scenario:
 
     name: str
     fact: str
-    play: Callable[[Lab], None]
+    play: Callable[[Lab], None] | None
     attempts: tuple[Expect, ...]
     reinvites: int = 0  # INVITE packets inside dialogs
     copies: int = 1  # how often the capture point sees each packet
@@ -66,6 +67,8 @@ class Scenario:
     config: dict[str, object] = field(default_factory=dict)
     ipv6: bool = False
     tools: str = "SIPp"
+    aliases: dict[str, str] = field(default_factory=dict)  # address shown by a NAT, party behind
+    packets: Callable[[dict[str, str]], list[Packet]] | None = None  # written, not played
 
 
 CALLER = "+49301110000"  # the number of whoever calls from outside

@@ -20,7 +20,7 @@ def write(folder: Path) -> None:
 
 def table(folder: Path) -> str:
     """Markdown: one row for each capture, in the order of the definitions."""
-    lines = ["| capture | what happened | attempts, by time | played by |", "|---|---|---|---|"]
+    lines = ["| capture | what happened | expected of its attempts | played by |", "|---|---|---|---|"]
     for scenario in scenarios.ALL:
         truth = json.loads((folder / f"{scenario.name}.truth.json").read_text())
         attempts = ", ".join(_runs([a["expected"] for a in truth["attempts"]])) or "none"

@@ -22,8 +22,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import generate
 import readme
 import scenarios
+import scenarios_written
 import truth
 from lab import HOSTS, Lab, Scenario
 from network import address
@@ -50,7 +52,7 @@ def main() -> int:
         "--truth", action="store_true", help="only write the truth files, from the old captures"
     )
     instead.add_argument(
-        "--check", action="store_true", help="only compare captures and truth with the definitions"
+        "--check", action="store_true", help="only compare the truth files with the definitions"
     )
     instead.add_argument("--readme", action="store_true", help="only write the table of README.md")
     options = parser.parse_args()
@@ -63,8 +65,10 @@ def main() -> int:
     if options.readme:
         readme.write(TARGET)
         return 0
-    if options.truth or options.check:
-        return _all_of(chosen, options, lambda s: _retell(s, write=options.truth), "checked")
+    if options.truth:
+        return _all_of(chosen, options, _retell, "written")
+    if options.check:
+        return _all_of(chosen, options, _compare, "compared")
     if os.geteuid() != 0:
         parser.error("namespaces and captures need root")
     return _all_of(chosen, options, _record, "recorded")
@@ -99,6 +103,9 @@ def _wanted(name: str, patterns: list[str]) -> bool:
 
 def _record(scenario: Scenario) -> None:
     began = time.monotonic()
+    if scenario.play is None:
+        _write(scenario)
+        return
     with Lab(scenario, scenarios.NETWORKS[scenario.name]) as lab:
         scenario.play(lab)
         lab.stop_capture()
@@ -111,21 +118,36 @@ def _record(scenario: Scenario) -> None:
     print(f"{scenario.name}: {time.monotonic() - began:.1f} s", flush=True)
 
 
-def _retell(scenario: Scenario, write: bool) -> None:
-    """Derive the truth of a capture that is there; compare it with the file, or replace that."""
+def _write(scenario: Scenario) -> None:
+    """A capture of packets that the definition spells out."""
+    assert scenario.packets is not None
+    capture, addresses = TARGET / f"{scenario.name}.pcap", _addresses(scenario)
+    generate.write(capture, scenario.packets(addresses))
+    text = truth.content(scenario, addresses, capture, {"generate.py": "this repository"})
+    _truth_file(scenario).write_text(text)
+
+
+def _retell(scenario: Scenario) -> None:
+    """Write the truth of a capture that is there."""
     file = _truth_file(scenario)
     tools = json.loads(file.read_text())["recorded_with"]
     capture = TARGET / f"{scenario.name}.{scenario.view.suffix}"
-    text = truth.content(scenario, _addresses(scenario), capture, tools)
-    if write:
-        file.write_text(text)
-    elif file.read_text() != text:
+    file.write_text(truth.content(scenario, _addresses(scenario), capture, tools))
+
+
+def _compare(scenario: Scenario) -> None:
+    """Raise RuntimeError when the truth file says other than the definition."""
+    file = _truth_file(scenario)
+    known = truth.only_defined(json.loads(file.read_text()))
+    told = truth.defined(scenario, _addresses(scenario))
+    if known != json.loads(json.dumps(told)):
         raise RuntimeError(f"{file.name} is not what the definition says")
 
 
 def _addresses(scenario: Scenario) -> dict[str, str]:
     network = scenarios.NETWORKS[scenario.name]
-    return {name: address(network, host, scenario.ipv6) for name, host in HOSTS.items()}
+    known = {name: address(network, host, scenario.ipv6) for name, host in HOSTS.items()}
+    return {**known, "outside": scenarios_written.OUTSIDE}
 
 
 def _truth_file(scenario: Scenario) -> Path:

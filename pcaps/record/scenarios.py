@@ -7,6 +7,7 @@ import scenarios_device
 import scenarios_proxy
 import scenarios_softphone
 import scenarios_view
+import scenarios_written
 from lab import Scenario
 
 GROUPS: tuple[tuple[int, list[Scenario]], ...] = (
@@ -15,6 +16,7 @@ GROUPS: tuple[tuple[int, list[Scenario]], ...] = (
     (22, scenarios_view.SCENARIOS),
     (23, scenarios_proxy.SCENARIOS),
     (24, scenarios_softphone.SCENARIOS),
+    (25, scenarios_written.SCENARIOS),
 )
 
 ALL = [scenario for _, group in GROUPS for scenario in group]

@@ -11,6 +11,7 @@ import json
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lab import Expect, Scenario
 
@@ -35,52 +36,28 @@ class Chain:
     time: float
     invites: int = 0
     users: set[str] = field(default_factory=set)
+    last_destination: str = ""
 
 
-def content(
-    scenario: Scenario, addresses: dict[str, str], capture: Path, tools: dict[str, str]
-) -> str:
-    """The text of NAME.truth.json: the scenario's attempts, matched with the capture.
-
-    ``addresses`` are those of the parties. Raises RuntimeError when the capture does not hold what
-    the scenario should have produced.
-    """
-    rows = _rows(capture)
-    chains = _chains(rows, scenario, addresses)
-    attempts = []
-    for expect in scenario.attempts:
-        chain = _take(scenario, expect, chains, addresses)
-        attempts.append(_attempt(scenario, expect, chain, float(rows[0]["frame.time_epoch"])))
-    if chains:
-        left = [f"{c.source} > {c.destination} {c.request_uri}" for c in chains]
-        raise RuntimeError(f"{scenario.name}: not in the definition: {left}")
-    counted = sum(1 for row in rows if row["sip.Method"] == "INVITE")
-    defined = scenario.copies * (sum(e.invites for e in scenario.attempts) + scenario.reinvites)
-    if counted != defined:
-        raise RuntimeError(f"{scenario.name}: {counted} INVITEs captured, {defined} defined")
-    found: dict[str, object] = {
-        "pcap": capture.name,
+def defined(scenario: Scenario, addresses: dict[str, str]) -> dict[str, Any]:
+    """What the definition alone says of a truth file; ``addresses`` are those of the parties."""
+    found: dict[str, Any] = {
         "fact": scenario.fact,
-        "recorded_with": tools,
         "local_addresses": [addresses["pbx"]],
     }
     if scenario.config:
         network = addresses["pbx"].rpartition(".")[0]
         found["config"] = json.loads(json.dumps(scenario.config).replace("{net}", network))
-    found |= {"invites": defined, "reinvites": scenario.reinvites, "copies": scenario.copies}
-    found["attempts"] = attempts
-    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    invites = scenario.copies * (sum(e.invites for e in scenario.attempts) + scenario.reinvites)
+    found |= {"invites": invites, "reinvites": scenario.reinvites, "copies": scenario.copies}
+    found["attempts"] = [_attempt(scenario, expect, addresses) for expect in scenario.attempts]
+    return found
 
 
-def _attempt(scenario: Scenario, expect: Expect, chain: Chain, start: float) -> dict[str, object]:
-    attempt: dict[str, object] = {
-        "call_id": chain.call_id,
-        "source": chain.source,
-        "destination": chain.destination,
-        "from": chain.sender,
-        "request_uri": chain.request_uri or None,
-        "first_packet": chain.first_packet,
-        "t": round(chain.time - start, 3),
+def _attempt(scenario: Scenario, expect: Expect, addresses: dict[str, str]) -> dict[str, Any]:
+    attempt = {
+        "source": addresses[expect.source],
+        "destination": addresses[expect.destination],
         "invites": expect.invites,
         "fact": expect.fact or scenario.fact,
         "expected": expect.expected,
@@ -92,6 +69,59 @@ def _attempt(scenario: Scenario, expect: Expect, chain: Chain, start: float) -> 
     if expect.single_leg:
         attempt["single_leg"] = expect.single_leg
     return attempt
+
+
+#: What tshark adds, to a file and to each of its attempts.
+FOUND = frozenset(("pcap", "recorded_with"))
+FOUND_IN_ATTEMPT = frozenset(("call_id", "from", "request_uri", "first_packet", "t", "retried_at"))
+
+
+def only_defined(known: dict[str, Any]) -> dict[str, Any]:
+    """A truth file without what tshark added: comparable with `defined`."""
+    kept = {key: value for key, value in known.items() if key not in FOUND}
+    kept["attempts"] = [
+        {key: value for key, value in attempt.items() if key not in FOUND_IN_ATTEMPT}
+        for attempt in known["attempts"]
+    ]
+    return kept
+
+
+def content(
+    scenario: Scenario, addresses: dict[str, str], capture: Path, tools: dict[str, str]
+) -> str:
+    """The text of NAME.truth.json: the scenario's attempts, matched with the capture.
+
+    Raises RuntimeError when the capture does not hold what the scenario should have produced.
+    """
+    rows = _rows(capture)
+    chains = _chains(rows, scenario, addresses)
+    told = defined(scenario, addresses)
+    attempts = []
+    for expect, attempt in zip(scenario.attempts, told["attempts"], strict=True):
+        chain = _take(scenario, expect, chains, addresses)
+        attempts.append({**_identity(chain, float(rows[0]["frame.time_epoch"])), **attempt})
+    if chains:
+        left = [f"{c.source} > {c.destination} {c.request_uri}" for c in chains]
+        raise RuntimeError(f"{scenario.name}: not in the definition: {left}")
+    counted = sum(1 for row in rows if row["sip.Method"] == "INVITE")
+    if counted != told["invites"]:
+        raise RuntimeError(f"{scenario.name}: {counted} INVITEs, {told['invites']} defined")
+    known = {"pcap": capture.name, "recorded_with": tools, **told, "attempts": attempts}
+    return json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+
+
+def _identity(chain: Chain, start: float) -> dict[str, Any]:
+    """How to find an attempt in the capture; ``t`` counts from the first SIP message."""
+    found = {
+        "call_id": chain.call_id,
+        "from": chain.sender,
+        "request_uri": chain.request_uri or None,
+        "first_packet": chain.first_packet,
+        "t": round(chain.time - start, 3),
+    }
+    if chain.last_destination != chain.destination:
+        found["retried_at"] = chain.last_destination
+    return found
 
 
 def _take(
@@ -118,6 +148,7 @@ def _chains(
     when the definition lists no attempt of its own for that target.
     """
     wanted = {(addresses[e.source], addresses[e.destination], e.user) for e in scenario.attempts}
+    real = {shown: addresses[party] for shown, party in scenario.aliases.items()}
     within = {_transaction(r) for r in rows if r["sip.Method"] == "INVITE" and r["sip.to.tag"]}
     chains: list[Chain] = []
     for row in rows:
@@ -133,6 +164,7 @@ def _chains(
         if not request:
             source, destination = destination, source
         uri = row["sip.r-uri"]
+        source, destination = real.get(source, source), real.get(destination, destination)
         user = _user(uri or row["sip.to.addr"])
         known = [c for c in chains if c.call_id == row["sip.Call-ID"] and c.source == source]
         chain = next((c for c in known if c.destination == destination and
@@ -145,6 +177,7 @@ def _chains(
             chains.append(chain)
         chain.users.add(user)
         chain.invites += row["sip.Method"] == "INVITE"
+        chain.last_destination = destination
     return chains
 
 

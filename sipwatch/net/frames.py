@@ -11,7 +11,7 @@ import struct
 from struct import Struct
 from typing import TypeAlias
 
-from sipwatch.net import carriers, linktypes, recognise
+from sipwatch.net import carriers, exported, linktypes, recognise
 from sipwatch.net.dispatch import SIP_PORTS, Dispatch
 from sipwatch.net.packet import Malformed, Packet
 from sipwatch.net.types import Batch, Datagram, Endpoint
@@ -179,6 +179,9 @@ class FrameDecoder(Dispatch):
         ``time`` is in epoch seconds, ``number`` counts packets from 1 within ``interface``.
         """
         packet = Packet(time, frame, interface, number)
+        if linktype == linktypes.EXPORTED_PDU:
+            self.guarded(self._exported, packet)
+            return packet.found
         link = linktypes.LINKS.get(linktype)
         if link is None:
             self.counts.not_decoded["link", linktypes.name(linktype)] += 1
@@ -191,3 +194,13 @@ class FrameDecoder(Dispatch):
         except (struct.error, IndexError):
             self.counts.malformed[packet.layer, "too short"] += 1
         return packet.found
+
+    def _exported(self, packet: Packet, start: int, end: int) -> None:
+        """A message that Wireshark took out of its packets, after decryption for instance."""
+        pdu = exported.parse(packet.data)
+        offset = recognise.start_of(pdu.payload)
+        if offset < 0:
+            self.counts.udp_other += 1
+            return
+        packet.source, packet.destination = pdu.source[0], pdu.destination[0]
+        self.found(packet, pdu.transport, pdu.source[1], pdu.destination[1], pdu.payload[offset:])

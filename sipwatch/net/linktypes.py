@@ -12,6 +12,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TypeAlias
 
+from sipwatch.net import wifi
+
 IPV4 = 0x0800
 IPV6 = 0x86DD
 #: 802.1Q.
@@ -21,17 +23,13 @@ VLAN_TAGS = frozenset({VLAN, 0x88A8, 0x9100, 0x9200, 0x9300})
 #: No ethertype at all: spanning tree and other 802.2 frames.
 NOT_IP = 0
 
-NULL, ETHERNET, RAW, LOOP, LINUX_SLL, IPV4_ONLY, IPV6_ONLY, ERF, LINUX_SLL2 = (
-    0,
-    1,
-    101,
-    108,
-    113,
-    228,
-    229,
-    197,
-    276,
-)
+NULL, ETHERNET, PPP, PPP_HDLC, PPPOE, RAW, CISCO_HDLC, LOOP = 0, 1, 9, 50, 51, 101, 104, 108
+LINUX_SLL, PFLOG, ERF, MPLS, IPV4_ONLY, IPV6_ONLY, NFLOG = 113, 117, 197, 219, 228, 229, 239
+NETANALYZER, EXPORTED_PDU, PKTAP, MPACKET, LINUX_SLL2 = 240, 252, 258, 274, 276
+WIFI, WIFI_PRISM, WIFI_RADIOTAP, WIFI_PPI = 105, 119, 127, 192
+
+#: Ethertypes that stand for a whole link layer where that is all there is.
+_PPP_FRAME, _PPPOE_SESSION, _MPLS_UNICAST = 0x880B, 0x8864, 0x8847
 
 Link: TypeAlias = Callable[[bytes], tuple[int, int]]
 
@@ -116,17 +114,98 @@ def _erf(frame: bytes) -> tuple[int, int]:
     return ethernet(frame, offset + 2)
 
 
+def _netanalyzer(frame: bytes) -> tuple[int, int]:
+    """Hilscher analysers put four bytes before Ethernet."""
+    return ethernet(frame, 4)
+
+
+def _mpacket(frame: bytes) -> tuple[int, int]:
+    """Ethernet with its preamble (IEEE 802.3br)."""
+    return ethernet(frame, 8)
+
+
+def _ppp(frame: bytes) -> tuple[int, int]:
+    return _PPP_FRAME, 0
+
+
+def _pppoe(frame: bytes) -> tuple[int, int]:
+    return _PPPOE_SESSION, 0
+
+
+def _mpls(frame: bytes) -> tuple[int, int]:
+    return _MPLS_UNICAST, 0
+
+
+def _cisco_hdlc(frame: bytes) -> tuple[int, int]:
+    return _short(frame, 2)[0], 4
+
+
+def _pflog(frame: bytes) -> tuple[int, int]:
+    """Log of the BSD packet filter: length of the header, without padding, and family."""
+    family = frame[1]
+    ethertype = IPV4 if family == _IPV4_FAMILY else IPV6 if family in _IPV6_FAMILIES else NOT_IP
+    return ethertype, frame[0] + 3 & ~3
+
+
+def _pktap(frame: bytes) -> tuple[int, int]:
+    """What macOS captures on all interfaces: a header that names the link type behind it."""
+    length = int.from_bytes(frame[0:4], "little")
+    linktype = int.from_bytes(frame[8:12], "little")
+    if length < 12 or length > len(frame) or linktype == PKTAP or linktype not in LINKS:
+        return NOT_IP, 0
+    ethertype, offset = LINKS[linktype](frame[length:])
+    return ethertype, length + offset
+
+
+# The attribute of a netfilter log that is the packet.
+_NFLOG_PAYLOAD = 9
+
+
+def _nflog(frame: bytes) -> tuple[int, int]:
+    """Linux netfilter log: family, version, group; then attributes, padded to four bytes.
+
+    Lengths and types of attributes are in the byte order of the host that captured.
+    """
+    family = frame[0]
+    ethertype = IPV4 if family == _IPV4_FAMILY else IPV6 if family in _IPV6_FAMILIES else NOT_IP
+    offset = 4
+    while offset + 4 <= len(frame):
+        length, kind = frame[offset] | frame[offset + 1] << 8, frame[offset + 2]
+        if length > len(frame) - offset:
+            length, kind = _short(frame, offset)[0], frame[offset + 3]
+        if length < 4:
+            break
+        if kind == _NFLOG_PAYLOAD:
+            return ethertype, offset + 4
+        offset += length + 3 & ~3
+    return NOT_IP, offset
+
+
 LINKS: dict[int, Link] = {
     NULL: _null,
     ETHERNET: ethernet,
+    PPP: _ppp,
     12: raw_ip,
     14: raw_ip,
+    PPP_HDLC: _ppp,
+    PPPOE: _pppoe,
     RAW: raw_ip,
+    CISCO_HDLC: _cisco_hdlc,
+    WIFI: wifi.link(WIFI),
     LOOP: _null,
     LINUX_SLL: _linux_sll,
+    PFLOG: _pflog,
+    WIFI_PRISM: wifi.link(WIFI_PRISM),
+    WIFI_RADIOTAP: wifi.link(WIFI_RADIOTAP),
+    WIFI_PPI: wifi.link(WIFI_PPI),
     ERF: _erf,
+    MPLS: _mpls,
     IPV4_ONLY: _ipv4_only,
     IPV6_ONLY: _ipv6_only,
+    NFLOG: _nflog,
+    NETANALYZER: _netanalyzer,
+    PKTAP: _pktap,
+    MPACKET: _mpacket,
     LINUX_SLL2: _linux_sll2,
 }
 
@@ -135,21 +214,29 @@ LINK_NAMES: dict[int, str] = {
     NULL: "BSD null",
     ETHERNET: "Ethernet",
     6: "Token Ring",
-    9: "PPP",
+    PPP: "PPP",
     12: "raw IP",
     14: "raw IP",
-    50: "PPP in HDLC",
-    51: "PPPoE",
+    PPP_HDLC: "PPP in HDLC",
+    PPPOE: "PPPoE",
     RAW: "raw IP",
-    105: "802.11",
+    CISCO_HDLC: "Cisco HDLC",
+    WIFI: "802.11",
     LOOP: "OpenBSD loopback",
     LINUX_SLL: "Linux cooked",
-    127: "802.11 with radiotap",
+    PFLOG: "BSD packet filter log",
+    WIFI_PRISM: "802.11 with Prism header",
+    WIFI_RADIOTAP: "802.11 with radiotap",
+    WIFI_PPI: "802.11 with PPI",
     ERF: "ERF",
+    MPLS: "MPLS",
     IPV4_ONLY: "IPv4",
     IPV6_ONLY: "IPv6",
-    239: "NFLOG",
-    252: "Wireshark exported PDU",
+    NFLOG: "netfilter log",
+    NETANALYZER: "Hilscher netANALYZER",
+    EXPORTED_PDU: "Wireshark exported PDU",
+    PKTAP: "macOS PKTAP",
+    MPACKET: "Ethernet with preamble",
     LINUX_SLL2: "Linux cooked v2",
 }
 

@@ -108,9 +108,11 @@ def said(record: Record) -> str:
     return f"{record['outcome']}{detail}"
 
 
-def settings(truth: Record) -> str:
-    """The configuration by which a folder's captures are judged."""
-    return f"local_addresses = {json.dumps(truth.get('local_addresses', [truth['pbx_address']]))}\n"
+def settings(truth: Record, name: str) -> str:
+    """The configuration by which a capture is judged."""
+    usual = truth.get("local_addresses", [truth["pbx_address"]])
+    addresses = truth["captures"][name].get("local_addresses", usual)
+    return f"local_addresses = {json.dumps(addresses)}\n"
 
 
 def replay(capture: Path, config: Path, calls: bool) -> list[Record]:
@@ -187,11 +189,11 @@ def score_folder(folder: Path, only: str = "*") -> Score:
     truth = json.loads((folder / "truth.json").read_text())
     total = Score()
     with tempfile.TemporaryDirectory() as scratch:
-        config = Path(scratch) / "sipwatch.toml"
-        config.write_text(settings(truth))
 
         def one(item: tuple[str, Record]) -> Score:
             name, capture = item
+            config = Path(scratch) / f"{name}.toml"
+            config.write_text(settings(truth, name))
             path = folder / capture["pcap"]
             return compare(name, capture, replay(path, config, False), replay(path, config, True))
 

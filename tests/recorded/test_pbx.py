@@ -47,8 +47,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Any:
     @cache
     def score(folder: Path, name: str) -> Score:
         truth = truth_of(folder)
-        config = folder_of_configs / "sipwatch.toml"
-        config.write_text(settings(truth))
+        config = folder_of_configs / f"{folder.name}-{name}.toml"
+        config.write_text(settings(truth, name))
         capture = truth["captures"][name]
         path = folder / capture["pcap"]
         return compare(name, capture, records(path, config), records(path, config, "--calls"))

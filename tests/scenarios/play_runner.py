@@ -32,11 +32,15 @@ class Outcome:
     attempts: list[Attempt] = field(default_factory=list)
     dialogs: list[Attempt] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    #: Branch of the caller's leg by serial, as it was when the attempt was said.
+    parents: dict[int, bytes] = field(default_factory=dict)
 
     def take(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, AttemptEnded):
-                self.attempts.append(event.attempt)
+                attempt = event.attempt
+                self.attempts.append(attempt)
+                self.parents[attempt.serial] = attempt.parent.branch if attempt.parent else b""
             elif isinstance(event, DialogEnded):
                 self.dialogs.append(event.attempt)
             elif isinstance(event, CallEnded):
@@ -116,7 +120,7 @@ def fingerprint(outcome: Outcome) -> tuple[list[object], list[object]]:
             a.call_id, a.branch, a.started_at, a.ended_at, a.verdict, a.crossed_verdict, a.end,
             a.closed_by, a.role, a.direction, a.legs, a.retransmissions, a.copies,
             a.ring_duration, a.post_dial_delay, a.talk_duration, tuple(a.correlation),
-            a.parent.branch if a.parent else None, a.ambiguous,
+            outcome.parents[a.serial], a.ambiguous,
         )
         for a in outcome.attempts
     ]  # fmt: skip

@@ -189,17 +189,23 @@ def judge(scenario: Scenario, work: Path) -> dict[str, Any]:
     legs = json.loads((work / "log.json").read_text()) + unseen(scenario, capture, account)
     legs += observe(capture, [program.party for program in scenario.programs])
     numbers = scenarios.REFUSALS | (kamailio.REFUSALS if scenario.proxy else {})
-    entry = truth.write(capture, legs, account, numbers, scenario.fact)
+    entry = truth.write(capture, legs, account, numbers, scenario.fact, scenario.sides)
     if scenario.proxy:
         truth.add_hops(entry, capture, (lab.PROXY, lab.PBX))
     target = folder_of(scenario)
     entries = {scenario.name: entry}
     for side in scenario.sides:
         entries[f"{scenario.name}--{side}side"] = one_side(capture, entry, side)
+    if scenario.proxy and any("between" in one["fact"] for one in entry["attempts"]):
+        entries[f"{scenario.name}--pbxside"] = pbx_side(capture, entry)
     for name, one in entries.items():
         one["pcap"] = keep(work / f"{name}.pcap", target)
         if "derived_from" in one:
             one["derived_from"] = entry["pcap"]
+        one["attempts"] = [
+            {key: value for key, value in attempt.items() if key != "views"}
+            for attempt in one["attempts"]
+        ]
         if scenario.mixes:  # the account of a busy hour is large
             for attempt in one["attempts"]:
                 attempt.pop("pbx_verdict", None)
@@ -212,11 +218,13 @@ def one_side(capture: Path, whole: dict[str, Any], side: str) -> dict[str, Any]:
     target = capture.with_name(f"{capture.stem}--{side}side.pcap")
     lab.run("tcpdump", "-r", str(capture), "-w", str(target), SIDES[side])
     seen = truth.invites(target)
-    attempts = [
-        one | {"first_packet": seen[one["call_id"]]}
-        for one in whole["attempts"]
-        if one["call_id"] in seen
-    ]
+    attempts = []
+    for one in whole["attempts"]:
+        if one["call_id"] in seen:
+            words = dict.fromkeys([*one["acceptable"], *one["views"][side]])
+            words.pop(one["expected"], None)
+            number = seen[one["call_id"]]
+            attempts.append(one | {"first_packet": number, "acceptable": list(words)})
     return {
         "pcap": target.name,
         "fact": whole["fact"],
@@ -224,6 +232,29 @@ def one_side(capture: Path, whole: dict[str, Any], side: str) -> dict[str, Any]:
         "derived_from": whole["pcap"],
         "attempts": attempts,
         "calls": [],
+        "pbx": {},
+    }
+
+
+def pbx_side(capture: Path, whole: dict[str, Any]) -> dict[str, Any]:
+    """What Asterisk sees behind the proxy: all calls come from there, all legs go there."""
+    target = capture.with_name(f"{capture.stem}--pbxside.pcap")
+    lab.run("tcpdump", "-r", str(capture), "-w", str(target), f"host {lab.PBX}")
+    seen = truth.invites(target)
+    attempts = [
+        one | {"first_packet": seen[one["call_id"]]}
+        for one in whole["attempts"]
+        if {one["source"], one["destination"]} == {lab.PBX, lab.PROXY}
+    ]
+    calls = [one for one in whole["calls"] if set(one["call_ids"]) <= set(seen)]
+    return {
+        "pcap": target.name,
+        "fact": whole["fact"],
+        "side": "pbx",
+        "derived_from": whole["pcap"],
+        "local_addresses": [lab.PBX],
+        "attempts": attempts,
+        "calls": calls,
         "pbx": {},
     }
 
@@ -297,7 +328,7 @@ def make_books(chroot: Path, work: Path) -> dict[bool, Book]:
         True: {
             "pbx": f"Kamailio {proxy}, before {asterisk}; parties: party.py",
             "pbx_address": lab.PROXY,
-            "local_addresses": [lab.PROXY],
+            "local_addresses": [lab.PROXY, lab.PBX],
         },
     }
     folders = {False: HERE.parent / "asterisk", True: HERE.parent / "kamailio"}

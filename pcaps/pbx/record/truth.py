@@ -415,6 +415,12 @@ def ended(leg: Entry) -> float:
 
 
 def call(group: Group, numbers: dict[str, Verdict]) -> Verdict:
+    if group.pick_up_alone and group.calling[0].get("final") == 200:
+        return Verdict(
+            "the PBX answered the pick-up, which failed",
+            "handled_by_system",
+            ["answered", "other_failure"],
+        )
     if group.pick_up_alone:
         return Verdict(
             "nothing was there to be picked up",
@@ -443,7 +449,7 @@ def call(group: Group, numbers: dict[str, Verdict]) -> Verdict:
     if group.called:
         verdict = agents_outcome(group)
         return Verdict(f"nobody was reached: {verdict.fact}", verdict.expected, verdict.acceptable)
-    return nobody_tried(caller, numbers, accepted, group.dialstatus)
+    return nobody_tried(group, caller, numbers, accepted)
 
 
 def with_race(verdict: Verdict, group: Group, gone: float) -> Verdict:
@@ -474,7 +480,7 @@ PREFIX = re.compile(r"^(\+49305555|0049305555|0305555|\*6[1-4])")  # of the dial
 
 
 def nobody_tried(
-    caller: Entry, numbers: dict[str, Verdict], accepted: bool, dialstatus: str
+    group: Group, caller: Entry, numbers: dict[str, Verdict], accepted: bool
 ) -> Verdict:
     for key in (PREFIX.sub("", caller["to"]), caller["behaviour"]["user"]):
         if key in numbers:
@@ -484,8 +490,13 @@ def nobody_tried(
             "the PBX answered, tried nobody and hung up", "handled_by_system", ["answered"]
         )
     final = caller.get("final", 0)
-    if dialstatus == "CHANUNAVAIL":
+    if any(result["what"] == "blacklist" for result in group.results):
+        return Verdict("the caller is on the blacklist", "rejection_list")
+    if group.dialstatus == "CHANUNAVAIL":
         return Verdict("the agent's device has no contact", "unavailable", ["not_found"])
+    if group.dialstatus == "NOANSWER":
+        others = ["connection_timeout", "unavailable", "no_answer", "other_failure"]
+        return Verdict("the agent's device is off the network", "device_not_responding", others)
     return Verdict(f"refused with {final}, nobody tried", BY_STATUS.get(final, "other_failure"))
 
 
@@ -551,16 +562,21 @@ def first_time(capture: Path, call_id: str) -> float:
 
 
 def write(
-    capture: Path, legs: list[Entry], account: Account, numbers: dict[str, Verdict], fact: str
+    capture: Path,
+    legs: list[Entry],
+    account: Account,
+    numbers: dict[str, Verdict],
+    fact: str,
+    sides: tuple[str, ...],
 ) -> Entry:
-    """The truth of one capture."""
+    """The truth of one capture; `views` of an attempt is what is right from one side alone."""
     seen = invites(capture)
     legs = one_a_target(legs)
     missing = set(seen) - {leg["call_id"] for leg in legs}
     if missing:
         raise RuntimeError(f"{capture.name}: nobody knows of {sorted(missing)}")
     start = min(begin(leg) for leg in legs)
-    attempts, calls = [], []
+    attempts, calls, views = [], [], []
     for group in groups(legs, account):
         whole = call(group, numbers)
         for leg in sorted((*group.calling, *group.called), key=begin):
@@ -574,10 +590,13 @@ def write(
                 else called_leg(leg, part)
             )
             attempts.append(attempt(leg, verdict, seen, start, account))
+            views.append({side: seen_from(side, leg, part) for side in sides})
         ids = [leg["call_id"] for leg in (*group.calling, *group.called) if leg["call_id"] in seen]
         ids = list(dict.fromkeys(ids))
         if ids:
             calls.append({"call_ids": ids, **whole.as_dict()})
+    for one, view in zip(attempts, views, strict=True):
+        one["views"] = view
     attempts.sort(key=lambda one: one["first_packet"])
     account_kept = {"cdr": account.cdr, "queue_log": account.queue_log}
     return {
@@ -587,6 +606,42 @@ def write(
         "calls": calls,
         "pbx": account_kept,
     }
+
+
+def seen_from(side: str, leg: Entry, group: Group) -> list[str]:
+    """What else may be said of a leg when the legs of the other side are not in view."""
+    if side == "agent":
+        return _agents_view(leg, group) if leg["role"] == "called" else []
+    if leg["role"] == "called" or leg.get("final") == 200:
+        return []
+    if "cancel" in leg:
+        dead = [] if rang(leg) else ["connection_timeout/after_trying", "device_not_responding"]
+        return ["abandoned", "briefly_abandoned", *dead]
+    return TRUNK_VIEW.get(leg.get("final", 0), [])
+
+
+TRUNK_VIEW = {
+    603: ["no_answer", "device_not_responding", "connection_timeout", "rejection_list"],
+    486: ["agent_busy", "declined", "no_answer"],
+    403: ["declined", "rejection_list"],
+    480: ["no_answer", "declined", "unavailable"],
+    408: ["no_answer", "device_not_responding", "connection_timeout"],
+    404: ["not_found", "unavailable"],
+    503: ["server_failure", "unavailable"],
+}
+
+
+def _agents_view(leg: Entry, group: Group) -> list[str]:
+    """Timer or caller, and what option c makes of both: only other legs would tell."""
+    if leg.get("final") != 487:
+        return []
+    if called_leg(leg, group).expected.startswith("redirected/answered"):
+        return []
+    caller = group.caller
+    number = PREFIX.sub("", caller["to"]) if caller else ""
+    elsewhere = number.startswith("4") or number in ("2203", "2312") or group.pick_up is not None
+    more = ["redirected/answered_elsewhere"] if elsewhere else []
+    return [by_ring_state(leg), "abandoned", "briefly_abandoned", *more]
 
 
 def add_hops(entry: Entry, capture: Path, hops: tuple[str, str]) -> None:
@@ -616,12 +671,25 @@ def add_hops(entry: Entry, capture: Path, hops: tuple[str, str]) -> None:
 
 
 def best_branch(branches: list[Entry]) -> Entry:
-    """The branch of a fork whose outcome is that of the whole."""
+    """The branch of a fork whose outcome is that of the whole.
 
-    def order(one: Entry) -> tuple[bool, int]:
-        return (one["expected"] != "answered" or bool(one["acceptable"]), rank(one["expected"]))
+    An answer is that; then what the PBX's CANCEL cut short, then the best refusal. A proxy may
+    hand on any of several failures: all of them are acceptable.
+    """
 
-    return min(branches, key=order)
+    def order(one: Entry) -> tuple[bool, bool, int]:
+        refused = one["expected"].split("/")[0] in ("declined", "agent_busy", "unavailable")
+        late = one["expected"] != "answered" or bool(one["acceptable"])
+        return (
+            late,
+            refused or one["expected"].endswith("declined_elsewhere"),
+            rank(one["expected"]),
+        )
+
+    best = min(branches, key=order)
+    words = [word for one in branches for word in (one["expected"], *one["acceptable"])]
+    others = [] if not order(best)[0] else [word for word in words if word != best["expected"]]
+    return best | {"acceptable": list(dict.fromkeys([*best["acceptable"], *others]))}
 
 
 def attempt(
