@@ -223,7 +223,7 @@ def test_what_is_no_sip_is_counted_by_kind(packet: Packet, count: str) -> None:
 @pytest.mark.parametrize(
     ("packet", "linktype", "key"),
     [
-        (Raw(bytes(60)), 105, ("link", "802.11")),
+        (Raw(bytes(60)), 6, ("link", "Token Ring")),
         (Raw(bytes(60)), 147, ("link", "link type 147")),
         (Ether(**MACS, type=0x88E5) / Raw(bytes(40)), 1, ("link", "MACsec")),
     ],
@@ -425,11 +425,54 @@ def test_mirrored_logs_are_other_udp() -> None:
     assert decoder.counts.udp_other == 1
 
 
+def exported_pdu(payload: bytes, transport: int = 2, six: bool = False) -> bytes:
+    """Tags as Wireshark writes them, the dissector's name first."""
+    source, destination = (22, 23) if six else (20, 21)
+    tags = [
+        (12, b"sip\0"),
+        (source, ip_address(V6["src"] if six else V4["src"]).packed),
+        (destination, ip_address(V6["dst"] if six else V4["dst"]).packed),
+        (24, struct.pack(">I", transport)),
+        (25, struct.pack(">I", 49152)),
+        (26, struct.pack(">I", 5061)),
+        (30, struct.pack(">I", 77)),
+        (0, b""),
+    ]
+    return b"".join(struct.pack(">HH", tag, len(v)) + v for tag, v in tags) + payload
+
+
+@pytest.mark.parametrize("six", [False, True])
+@pytest.mark.parametrize(("number", "transport"), [(1, "SCTP"), (2, "TCP"), (3, "UDP")])
+def test_messages_that_wireshark_exported(number: int, transport: str, six: bool) -> None:
+    datagram = the_one(decode(exported_pdu(INVITE, number, six), linktypes.EXPORTED_PDU)[0])
+    assert datagram.source == (ip_address(V6["src"] if six else V4["src"]).packed, 49152)
+    assert datagram.destination == (ip_address(V6["dst"] if six else V4["dst"]).packed, 5061)
+    assert (datagram.transport, datagram.payload) == (transport, INVITE)
+
+
+def test_exported_messages_of_other_protocols_and_damaged_ones() -> None:
+    found, decoder = decode(exported_pdu(b"\0\1dns"), linktypes.EXPORTED_PDU)
+    assert (found, decoder.counts.udp_other) == ([], 1)
+    for end in range(len(exported_pdu(b""))):
+        found, decoder = decode(exported_pdu(b"")[:end], linktypes.EXPORTED_PDU)
+        assert not found
+        assert sum(decoder.counts.malformed.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("linktype", "header"),
+    [(9, b"\x00\x21"), (50, b"\xff\x03\x00\x21"), (219, b"\x00\x01\x01\x40")],
+)
+def test_link_types_that_are_tunnels_elsewhere(linktype: int, header: bytes) -> None:
+    found, _ = decode(header + bytes(IP(**V4) / SIP_UDP), linktype)
+    assert the_one(found).payload == INVITE
+
+
 # Hostile input ------------------------------------------------------------------------------------
 
 
 @settings(max_examples=400)
-@given(st.binary(max_size=300), st.sampled_from([*linktypes.LINKS, 9, 105, 7777]))
+@given(st.binary(max_size=300), st.sampled_from([*linktypes.LINKS, linktypes.EXPORTED_PDU, 7777]))
 def test_no_frame_raises(frame: bytes, linktype: int) -> None:
     decoder = FrameDecoder()
     decoder.decode(0.0, frame, linktype, "f", 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
+from scapy.layers.dot11 import Dot11, RadioTap
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, LLC, SNAP, STP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Dot3
@@ -10,6 +13,7 @@ from scapy.layers.l2 import Ether as Ethernet
 from scapy.packet import Packet, Raw
 
 from sipwatch.net.linktypes import IPV4, IPV6, LINKS, NOT_IP, name
+from sipwatch.net.packet import Malformed
 
 # Given, or scapy would ask the network for them.
 MACS = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
@@ -88,6 +92,85 @@ def test_endace_records(extensions: int) -> None:
     frame = header + bytes(2) + wire(Ethernet(**MACS) / PACKET4)
     ethertype, start = LINKS[197](frame)
     assert (ethertype, frame[start:]) == (IPV4, wire(PACKET4))
+
+
+def behind_ppp(header: bytes) -> bytes:
+    return header + wire(PACKET4)
+
+
+@pytest.mark.parametrize(
+    ("linktype", "frame", "ethertype", "offset"),
+    [
+        (9, behind_ppp(b"\x00\x21"), 0x880B, 0),
+        (50, behind_ppp(b"\xff\x03\x00\x21"), 0x880B, 0),
+        (51, behind_ppp(b"\x11\x00\x00\x01\x00\x3c\x00\x21"), 0x8864, 0),
+        (104, b"\x0f\x00\x08\x00" + wire(PACKET4), IPV4, 4),
+        (117, bytes([61, 2]) + bytes(62) + wire(PACKET4), IPV4, 64),
+        (117, bytes([61, 24]) + bytes(62) + wire(PACKET6), IPV6, 64),
+        (219, b"\x00\x01\x01\x40" + wire(PACKET4), 0x8847, 0),
+        (240, bytes(4) + wire(Ethernet(**MACS) / PACKET4), IPV4, 18),
+        (274, b"\x55" * 7 + b"\xd5" + wire(Ethernet(**MACS) / PACKET4), IPV4, 22),
+    ],
+)
+def test_rarer_link_types(linktype: int, frame: bytes, ethertype: int, offset: int) -> None:
+    assert LINKS[linktype](frame) == (ethertype, offset)
+
+
+def attribute(kind: int, value: bytes, order: str) -> bytes:
+    return struct.pack(order + "HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("family", "packet"), [(2, PACKET4), (10, PACKET6)])
+def test_netfilter_logs(order: str, family: int, packet: Packet) -> None:
+    frame = bytes([family, 0, 0, 5]) + attribute(1, b"\x08\0\0\0", order)
+    frame += attribute(10, b"prefix\0", order) + attribute(9, wire(packet), order)
+    ethertype, start = LINKS[239](frame)
+    assert ethertype == (IPV4 if family == 2 else IPV6)
+    assert frame[start : start + len(packet)] == wire(packet)
+
+
+def test_netfilter_logs_without_a_packet() -> None:
+    assert LINKS[239](bytes([2, 0, 0, 5]) + attribute(10, b"prefix", "<"))[0] == NOT_IP
+    assert LINKS[239](bytes([2, 0, 0, 5]) + bytes(40))[0] == NOT_IP
+
+
+def pktap(linktype: int, frame: bytes, length: int = 108) -> bytes:
+    return struct.pack("<III", length, 1, linktype).ljust(length, b"\0") + frame
+
+
+def test_pktap_names_the_link_type_behind_it() -> None:
+    frame = pktap(1, wire(Ethernet(**MACS) / PACKET6))
+    assert LINKS[258](frame) == (IPV6, 108 + 14)
+    frame = pktap(101, wire(PACKET4))
+    assert LINKS[258](frame) == (IPV4, 108)
+
+
+@pytest.mark.parametrize("frame", [pktap(258, bytes(200)), pktap(7777, bytes(99)), bytes(50)])
+def test_pktap_that_makes_no_sense(frame: bytes) -> None:
+    assert LINKS[258](frame)[0] == NOT_IP
+
+
+def wireless(protected: bool = False) -> Packet:
+    addresses = {f"addr{n}": f"02:00:00:00:00:0{n}" for n in (1, 2, 3)}
+    flags = 0x41 if protected else 0x01
+    return Dot11(type=2, subtype=0, FCfield=flags, **addresses)
+
+
+@pytest.mark.parametrize("packet", [PACKET4, PACKET6])
+@pytest.mark.parametrize(("linktype", "header"), [(105, b""), (127, bytes(RadioTap()))])
+def test_wireless_frames(linktype: int, header: bytes, packet: Packet) -> None:
+    code = 0x0800 if packet is PACKET4 else 0x86DD
+    frame = header + wire(wireless() / LLC() / SNAP(code=code) / packet)
+    ethertype, start = LINKS[linktype](frame)
+    assert ethertype == (IPV4 if packet is PACKET4 else IPV6)
+    assert frame[start:] == wire(packet)
+
+
+def test_wireless_frames_without_ip() -> None:
+    assert LINKS[105](wire(Dot11(type=0, subtype=8) / Raw(bytes(40))))[0] == NOT_IP
+    with pytest.raises(Malformed, match="encrypted"):
+        LINKS[105](wire(wireless(protected=True) / Raw(bytes(60))))
 
 
 def test_names_for_people() -> None:
