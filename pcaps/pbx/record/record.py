@@ -37,7 +37,7 @@ from observe import observe
 from scenarios import Scenario
 
 HERE = Path(__file__).resolve().parent
-LARGE = 16_000  # bytes: from here on a capture is kept compressed
+LARGE = 6_000  # bytes: from here on a capture is kept compressed
 PHONE_AGENTS = (
     "Yealink SIP-T46S 66.86.0.15",
     "snomD785/10.1.159.12",
@@ -206,10 +206,10 @@ def judge(scenario: Scenario, work: Path) -> dict[str, Any]:
             {key: value for key, value in attempt.items() if key != "views"}
             for attempt in one["attempts"]
         ]
-        if scenario.mixes:  # the account of a busy hour is large
+        if scenario.mixes:  # a busy hour is large: what the account has is left there
             for attempt in one["attempts"]:
                 attempt.pop("pbx_verdict", None)
-            one["pbx"] = {"account": keep_account(target / name, one["pbx"])}
+                attempt.pop("from", None)
     return entries
 
 
@@ -273,14 +273,6 @@ def keep(capture: Path, target: Path) -> str:
     return name
 
 
-def keep_account(base: Path, account: dict[str, Any]) -> str:
-    if not account:
-        return ""
-    kept = base.with_name(f"{base.name}.account.json.gz")
-    kept.write_bytes(gzip.compress(json.dumps(account).encode(), 9, mtime=0))
-    return kept.name
-
-
 def dump(whole: dict[str, Any]) -> str:
     """JSON with a line for each attempt and call, so that a change shows as one line."""
     lines = ["{"]
@@ -302,16 +294,33 @@ def dump(whole: dict[str, Any]) -> str:
     return "\n".join([*lines, " }", "}", ""])
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file, compressed or not; empty when there is none."""
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    known: dict[str, Any] = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    return known
+
+
 class Book:
-    """truth.json; several labs, and several runs of this script, write in it."""
+    """truth.json and the PBX's account beside it, written by several labs and runs at once."""
 
     def __init__(self, path: Path, heading: dict[str, Any], lock: Path):
         self.path, self.heading, self.lock = path, heading, lock
+        self.accounts = path.with_name("accounts.json.gz")
 
     def enter(self, entries: dict[str, Any]) -> None:
         with self.lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            known = json.loads(self.path.read_text())["captures"] if self.path.exists() else {}
+            accounts = read_json(self.accounts)
+            for name, entry in entries.items():
+                account = entry.pop("pbx")
+                if account:
+                    accounts[name] = account
+            text = json.dumps(accounts, indent=0, sort_keys=True)
+            self.accounts.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+            known = read_json(self.path).get("captures", {})
             self.path.write_text(dump({**self.heading, "captures": known | entries}))
 
 
