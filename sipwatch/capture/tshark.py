@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from sipwatch.capture import inputs, merge
+from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.stats import CaptureError, CaptureStats, FileReport
 from sipwatch.net import icmp, recognise
 from sipwatch.net.dispatch import SIP_PORTS
@@ -435,14 +436,17 @@ class TsharkLive:
         self.malformed = 0
 
     def open(self) -> None:
-        """Start tshark. Raises `CaptureError`."""
+        """Start tshark. Raises `LiveCaptureError`."""
         arguments: list[str] = []
         ports = " or ".join(f"port {port}" for port in self._ports)
         # Offset 6 of IPv4: more fragments, or not the first one; IPv6: a fragment header.
         fragments = "(ip[6:2] & 0x3fff != 0) or (ip6[6] == 44)"
         for name in self._interfaces:
             arguments += ["-i", name, "-f", f"{ports} or {fragments} or icmp or icmp6"]
-        self._process = _Process(arguments, self._keylog, self._decode_as)
+        try:
+            self._process = _Process(arguments, self._keylog, self._decode_as)
+        except CaptureError as error:
+            raise LiveCaptureError(str(error)) from None
         self._selector.register(self._process, selectors.EVENT_READ)
 
     def start(self) -> None:
@@ -455,7 +459,7 @@ class TsharkLive:
     def poll(self, timeout: float) -> Batch:
         """What has come; an empty batch after ``timeout`` seconds without.
 
-        Raises `CaptureError` when tshark has ended: an interface is gone, or it may not capture.
+        Raises `LiveCaptureError` when tshark has ended: an interface is gone, or it may not capture.
         """
         process = self._running()
         deadline = time.monotonic() + timeout
@@ -469,7 +473,7 @@ class TsharkLive:
                 process.end()
                 complaint = process.complaint() or "it ended"
                 self.close()
-                raise CaptureError(f"tshark: {complaint}")
+                raise LiveCaptureError(f"tshark: {complaint}")
             batch = self._parse(lines)
             if batch:
                 return batch
@@ -482,6 +486,10 @@ class TsharkLive:
         """What was read; tshark does not say how many packets it saw."""
         return CaptureStats([self.report])
 
+    def drain(self) -> Batch:
+        """What is there already, before an end."""
+        return self.poll(0.0)
+
     def close(self) -> None:
         """End tshark."""
         if self._process is not None:
@@ -491,7 +499,7 @@ class TsharkLive:
 
     def _running(self) -> _Process:
         if self._process is None:
-            raise CaptureError("the capture is not open")
+            raise LiveCaptureError("the capture is not open")
         return self._process
 
     def _parse(self, lines: list[bytes]) -> Batch:

@@ -53,8 +53,8 @@ class Collector(NamedTuple):
         if not separator or scheme.lower() not in ("udp", "tcp"):
             scheme, rest = "udp", text
         if rest.startswith("["):
-            host, _, port = rest[1:].partition("]")
-            port = port.removeprefix(":")
+            host, closing, port = rest[1:].partition("]")
+            port = port.removeprefix(":") if closing else "none"
         else:
             host, _, port = rest.partition(":")
         if not host or not (port or str(DEFAULT_PORT)).isdigit() or int(port or 1) not in _PORTS:

@@ -21,6 +21,7 @@ from tls_talk import (
     recorded,
 )
 
+from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.files import CaptureFiles
 from sipwatch.capture.stats import CaptureError
 from sipwatch.capture.tshark import TsharkFile, TsharkFiles, TsharkLive, parse_packet
@@ -274,7 +275,7 @@ def test_live_on_an_interface_that_does_not_exist() -> None:
     capture = TsharkLive(["nosuch0"])
     capture.open()
     try:
-        with pytest.raises(CaptureError, match="nosuch0"):
+        with pytest.raises(LiveCaptureError, match="nosuch0"):
             capture.poll(30.0)
     finally:
         capture.close()
