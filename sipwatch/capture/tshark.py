@@ -459,7 +459,7 @@ class TsharkLive:
     def poll(self, timeout: float) -> Batch:
         """What has come; an empty batch after ``timeout`` seconds without.
 
-        Raises `LiveCaptureError` when tshark has ended: an interface is gone, or it may not capture.
+        Raises `LiveCaptureError` when tshark has ended: an interface went, or it may not capture.
         """
         process = self._running()
         deadline = time.monotonic() + timeout
