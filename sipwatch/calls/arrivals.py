@@ -10,6 +10,8 @@ from sipwatch.calls.types import Attempt
 
 #: Answers and ends of callers' legs are compared with agents' legs until these are settled.
 REMEMBERED_SECONDS = 40.0
+#: Names remembered of one caller.
+MOST_NAMES = 32
 
 
 @dataclass(slots=True)
@@ -19,6 +21,9 @@ class Arrivals:
     live: dict[int, Attempt] = field(default_factory=dict)
     by_identity: dict[str, dict[int, Attempt]] = field(default_factory=dict)
     by_value: dict[bytes, Attempt] = field(default_factory=dict)
+    #: By whom they called and were sent to; the names of each caller, for the way back.
+    by_name: dict[str, dict[int, Attempt]] = field(default_factory=dict)
+    names: dict[int, set[str]] = field(default_factory=dict)
     #: What may cause an agent's leg: INVITEs, answers, ends of other legs, transfers.
     triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
     #: Ends and answers of callers' legs, to find what an agent's leg ended with.
@@ -50,3 +55,19 @@ class Arrivals:
         while marks and marks[0][0] < now - REMEMBERED_SECONDS:
             marks.popleft()
         marks.append((now, attempt))
+
+    def name(self, name: str, attempt: Attempt) -> None:
+        """This caller called, or was sent to, somebody of this name."""
+        names = self.names.setdefault(attempt.serial, set())
+        if name and len(names) < MOST_NAMES and name not in names:
+            names.add(name)
+            self.by_name.setdefault(name, {})[attempt.serial] = attempt
+
+    def forget_names(self, attempt: Attempt) -> None:
+        """This caller's call is over."""
+        for name in self.names.pop(attempt.serial, ()):
+            same = self.by_name.get(name)
+            if same is not None:
+                same.pop(attempt.serial, None)
+                if not same:
+                    del self.by_name[name]

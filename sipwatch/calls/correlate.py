@@ -9,83 +9,45 @@ caller by a second was never his. Only then does a record become final.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from itertools import islice
 
 from sipwatch.calls.arrivals import Arrivals
-from sipwatch.calls.identity import HIDDEN, display_of, key_of, keys_of, target_of
+from sipwatch.calls.identity import display_of, key_of, keys_of, target_of, user_of
+from sipwatch.calls.matching import Matcher
+from sipwatch.calls.membership import Calls
 from sipwatch.calls.pairing import (
     PROMPT_SECONDS,
     SAME_MOMENT_SECONDS,
     SKEW_SECONDS,
     TOGETHER_SECONDS,
-    answered_within,
     contradicted,
     end_of_leg,
-    group_score,
     is_over,
     lifeless,
-    named,
     pairing_evidence,
-    prompt_score,
-    ringing_elsewhere,
     same_target,
     talking,
-    together_score,
 )
+from sipwatch.calls.pickup import ELSEWHERE_CAUSES, taker_of
 from sipwatch.calls.settings import Places, TrackerSettings
-from sipwatch.calls.types import Attempt, Call, CallEnded, Direction, Event
+from sipwatch.calls.types import Attempt, Direction, Event
 from sipwatch.calls.wheel import Wheel
 from sipwatch.sip.message import Message
 
 #: Legs of one hidden caller begin together.
 SIBLINGS_SECONDS = 0.05
-#: A pick-up is answered from this long before to TOGETHER after the ringing leg is cancelled.
-PICKUP_SECONDS = 1.0
 
-#: Two candidates whose scores differ by less fit equally.
-MARGIN = 0.3
-#: Least score of a pairing: time alone without a contradiction, or the same identity.
-ENOUGH = 1.9
-#: The same where most agents' legs have no caller in view: identity, or simultaneous ends.
-CERTAIN = 3.4
 #: A host that sees its agents' legs sees them for all but one in so many ringing calls.
 _FEW = 4
-
-#: "Completed elsewhere" by SIP and by Q.850; Asterisk writes 16 on the very leg that is taken.
-#: Other causes on a CANCEL mean a timer, or a caller who left.
-_ELSEWHERE_CAUSES = {200, 26}
-_NORMAL_CAUSE = 16
-#: A feature code without an extension behind it: "*8", "**", "*98".
-_LONGEST_BARE_CODE = 3
-#: Pairs that must have been certain before a called number's agents are believed.
-_KNOWN_ROUTE = 3
 _MOST_CANDIDATES = 32
-_MOST_MEMBERS = 500
+#: Causes that are looked at for one leg; a busy host has hundreds within PROMPT_SECONDS.
+_MOST_CAUSES = 64
 _MOST_PLACES = 4096
-
-
-def _taker(attempt: Attempt, takers: list[Attempt], said: bool) -> Attempt | None:
-    """Which of the callers that the PBX answered just then has taken the ringing leg.
-
-    A feature code that ends with a ringing extension names it; a bare feature code may take
-    any; another number only when the CANCEL says "completed elsewhere" and nobody else fits.
-    """
-    caller = attempt.parent
-    rings = {
-        target_of(child.invite)
-        for child in (caller.children if caller is not None else [attempt])
-        if child.invite is not None
-    } - {""}
-    named, bare = [], []
-    for taker in takers:
-        user = target_of(taker.invite) if taker.invite is not None else ""
-        if any(user != target and user.endswith(target) for target in rings):
-            named.append(taker)
-        elif user.startswith(("*", "#")) and len(user) <= _LONGEST_BARE_CODE:
-            bare.append(taker)
-    for group in (named, bare, takers if said and not (named or bare) else []):
-        if group:
-            return group[0] if len(group) == 1 else None
-    return None
+#: Headers that name somebody whom the caller was sent to before (RFC 3892, 5806, 7044).
+_LINKS = (
+    ("referred_by", ("referred-by",)),
+    ("diversion", ("diversion", "history-info")),
+)
 
 
 def _calls_for(attempt: Attempt, other: Attempt) -> bool:
@@ -93,16 +55,6 @@ def _calls_for(attempt: Attempt, other: Attempt) -> bool:
     if other.invite is None:
         return False
     return key_of(target_of(other.invite)) in attempt.identity
-
-
-def _said_beside(caller: Attempt, at: float) -> bool:
-    """Whether another leg of this caller was cancelled with "completed elsewhere" just then."""
-    return any(
-        child.cancel_at is not None
-        and abs(child.cancel_at - at) <= TOGETHER_SECONDS
-        and any(reason.cause in _ELSEWHERE_CAUSES for reason in child.cancel_reasons)
-        for child in caller.children
-    )
 
 
 def _same_caller(one: Attempt, other: Attempt) -> bool:
@@ -115,12 +67,8 @@ class Correlator:
     def __init__(self, settings: TrackerSettings, wheel: Wheel, events: list[Event]) -> None:
         self.settings = settings
         self.counts: Counter[str] = Counter()
-        #: How many callers' legs had an agent's leg in view, and how many rang without one.
-        self.with_agents = 0
+        #: How many callers' legs rang without an agent's leg in view.
         self.without_agents = 0
-        #: How many agents' legs had no caller in view, and how many had.
-        self._orphaned = 0
-        self._paired = 0
         self.places = Places(settings)
         self._rules = settings.correlation_rules
         self._wheel = wheel
@@ -129,22 +77,21 @@ class Correlator:
         self._pbx: set[bytes] = set()
         #: Addresses that agents' legs went to, with the users that were tried there.
         self._targets: OrderedDict[bytes, set[bytes]] = OrderedDict()
-        #: Called numbers, and the agents that were tried for them.
-        self._routes: OrderedDict[str, Counter[str]] = OrderedDict()
-        self._calls = 0
-        self._open_calls = 0
+        self._matcher = Matcher(self._rules)
+        self._calls = Calls(events)
 
     def entries(self) -> dict[str, int]:
         """How much is held, by kind."""
         return {
-            "calls": self._open_calls,
+            "calls": self._calls.open,
             "callers": sum(len(arrivals.live) for arrivals in self._arrivals.values()),
         }
 
     @property
     def sees_agents(self) -> bool:
         """Whether agents' legs are in view on this host (rule 3b)."""
-        return self.with_agents > 0 and self.without_agents * _FEW <= self.with_agents
+        seen = self._calls.with_agents
+        return seen > 0 and self.without_agents * _FEW <= seen
 
     def is_device(self, address: bytes) -> bool:
         """Whether agents' legs went to this address for one user or two: no trunk's numbers."""
@@ -187,7 +134,7 @@ class Correlator:
         if not placed and (from_pbx or not self.settings.local_addresses):
             placed = self._caused(attempt, invite, self._place(source))
         if attempt.call is None:
-            self._new_call(attempt)
+            self._calls.begin(attempt)
         if not from_pbx or to_pbx:
             self._arrive(attempt, invite, self._place(destination))
 
@@ -199,7 +146,7 @@ class Correlator:
         elif attempt.destination[0] in local:
             attempt.role = "caller"
         attempt.direction = self._direction(attempt)
-        self._new_call(attempt)
+        self._calls.begin(attempt)
 
     def _sides(self, attempt: Attempt, invite: Message) -> tuple[bool, bool]:
         source, destination = attempt.source[0], attempt.destination[0]
@@ -247,6 +194,7 @@ class Correlator:
         for value in attempt.values:
             arrivals.by_value[value] = attempt
         attempt.arrivals = arrivals
+        arrivals.name(key_of(target_of(invite)), attempt)
         arrivals.cause(attempt.started_at, attempt)
 
     def _identify(self, attempt: Attempt, invite: Message) -> None:
@@ -267,6 +215,7 @@ class Correlator:
                 same.pop(attempt.serial, None)
                 if not same:
                     del arrivals.by_identity[key]
+        arrivals.forget_names(attempt)
         for value in attempt.values:
             if arrivals.by_value.get(value) is attempt:
                 del arrivals.by_value[value]
@@ -306,11 +255,11 @@ class Correlator:
                 if other.source[0] == attempt.source[0]:
                     attempt.correlation.append("same Call-ID as its sibling")
                     attempt.hidden_parent = other.hidden_parent = other.parent is None
-                    self._join(attempt, other.parent, other.call)
+                    self._calls.join(attempt, other.parent, other.call)
                 else:
                     # The other hop was captured later, or its first INVITE was lost.
                     attempt.correlation.append("same Call-ID on another hop")
-                    self._join(attempt, None, other.call)
+                    self._calls.join(attempt, None, other.call)
                 return True
         return False
 
@@ -319,7 +268,7 @@ class Correlator:
             return False
         target.replaced_by = attempt
         attempt.correlation.append("Replaces names a dialog of this call")
-        self._join(attempt, target.parent if attempt.role == "agent" else None, target.call)
+        self._calls.join(attempt, target.parent if attempt.role == "agent" else None, target.call)
         return True
 
     def _caused(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> bool:
@@ -336,7 +285,7 @@ class Correlator:
         self._gather(attempt, arrivals)
         found: dict[int, Attempt] = {}
         if "time" in self._rules:
-            for at, other in reversed(arrivals.triggers):
+            for at, other in islice(reversed(arrivals.triggers), _MOST_CAUSES):
                 if at < now - PROMPT_SECONDS:
                     break
                 if other is not attempt and not is_over(other):
@@ -344,9 +293,13 @@ class Correlator:
         for key in attempt.identity or ((attempt.display,) if attempt.display else ()):
             same = arrivals.by_identity.get(key)
             if same:
-                for serial, other in list(reversed(same.items()))[:_MOST_CANDIDATES]:
+                for serial, other in islice(reversed(same.items()), _MOST_CANDIDATES):
                     if other is not attempt:
                         found[serial] = other
+        for other in self._linked(invite, arrivals):
+            if other is not attempt:
+                found[other.serial] = other
+                attempt.linked.append(other)
         if not found and attempt.role == "agent" and len(arrivals.live) == 1:
             (only,) = arrivals.live.values()
             if only is not attempt and not talking(only, now):
@@ -355,7 +308,7 @@ class Correlator:
             attempt.candidates = list(found.values())[:_MOST_CANDIDATES]
             for other in attempt.candidates:
                 other.suitors.append(attempt)
-            best = self._best(attempt, final=False)
+            best = self._matcher.best(attempt, final=False)
             if best is not None:
                 self._pair(attempt, best, [])
                 if not self.settings.local_addresses:
@@ -364,6 +317,21 @@ class Correlator:
         if attempt.role == "agent":
             self._orphan(attempt, arrivals)
         return False
+
+    def _linked(self, invite: Message, arrivals: Arrivals) -> list[Attempt]:
+        """Callers whom Referred-By, Diversion or History-Info name by where they were sent."""
+        names = []
+        for rule, headers in _LINKS:
+            if rule in self._rules:
+                for header in headers:
+                    for value in invite.headers(header) if header.encode() in invite.index else ():
+                        names.append(key_of(user_of(value)))
+        found: list[Attempt] = []
+        for name in names[:_MOST_CANDIDATES]:
+            same = arrivals.by_name.get(name) if name else None
+            if same:
+                found.extend(islice(reversed(same.values()), _MOST_CANDIDATES))
+        return [other for other in found if not is_over(other)]
 
     def _gather(self, attempt: Attempt, arrivals: Arrivals) -> None:
         """Find the ring group that this leg belongs to."""
@@ -410,133 +378,20 @@ class Correlator:
                     attempt.correlation.append(
                         f"begun {delay * 1000:.0f} ms after a leg for the same caller"
                     )
-                    self._join(attempt, None, other.call)
+                    self._calls.join(attempt, None, other.call)
                     break
         arrivals.orphans.append(attempt)
-
-    def _best(self, attempt: Attempt, final: bool) -> Attempt | None:
-        """The caller that fits; None when none does, or when several fit equally."""
-        attempt.ambiguous = 0
-        candidates = attempt.candidates
-        alone = len(candidates) == 1
-        best: Attempt | None = None
-        # Where most callers are out of view, one that is in view is hardly the right one.
-        least = ENOUGH if self._orphaned <= self._paired + 1 else CERTAIN
-        top = least
-        scores = []
-        for other in candidates:
-            score = self._score(attempt, other, final, alone)
-            scores.append(score)
-            if score >= top:
-                best, top = other, score
-        if not alone and best is not None:
-            equal = [
-                other
-                for score, other in zip(scores, candidates, strict=True)
-                if score > top - MARGIN and score >= least
-            ]
-            if len(equal) > 1:
-                attempt.ambiguous = len(equal)
-                attempt.rivals = equal
-                return None
-        return best
-
-    def _score(self, attempt: Attempt, caller: Attempt, final: bool, alone: bool) -> float:
-        """How well this caller explains this leg; see the constants beside each line."""
-        score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
-        mine, his = attempt.identity, caller.identity
-        if mine and his:
-            score += -1.25 if mine.isdisjoint(his) else 4.0
-        elif mine or his:
-            # A PBX may hide a number; it hardly knows one that the caller hides.
-            score -= 1.5 if mine else 1.0
-        elif attempt.display == caller.display:
-            score += 1.5 if attempt.display == HIDDEN else 2.5
-        if talking(caller, attempt.started_at):
-            score -= 2.5
-        elif not alone and ringing_elsewhere(caller, attempt):
-            # A queue may ring another agent beside one that rings; a Dial or bridge hardly does.
-            score -= 0.5 if caller.answered_at is not None else 1.5
-        if final and "ends" in self._rules:
-            score += together_score(attempt, caller) + group_score(attempt, caller)
-        if not alone:
-            if "party_id" in self._rules and named(caller, attempt):
-                score += 2.0
-            score += self._route_score(attempt, caller)
-        return score
-
-    def _route_score(self, attempt: Attempt, caller: Attempt) -> float:
-        """Whether the called number was seen to lead to this agent before: a dialplan's habit."""
-        if attempt.invite is None or caller.invite is None or "route" not in self._rules:
-            return 0.0
-        seen = self._routes.get(target_of(caller.invite))
-        if seen is None or sum(seen.values()) < _KNOWN_ROUTE:
-            return 0.0
-        return 1.0 if target_of(attempt.invite) in seen else -0.5
-
-    def _learn_route(self, attempt: Attempt, caller: Attempt) -> None:
-        if attempt.invite is None or caller.invite is None or caller.role == "agent":
-            return
-        number = target_of(caller.invite)
-        seen = self._routes.get(number)
-        if seen is None:
-            if len(self._routes) >= _MOST_PLACES:
-                self._routes.popitem(last=False)
-            seen = self._routes[number] = Counter()
-        if len(seen) < _MOST_CANDIDATES:
-            seen[target_of(attempt.invite)] += 1
 
     def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
         attempt.correlation = why
         call = caller.call
         if call is None:
-            call = self._new_call(caller)
-        self._join(attempt, caller, call)
+            call = self._calls.begin(caller)
+        self._calls.join(attempt, caller, call)
+        if caller.arrivals is not None and attempt.invite is not None:
+            caller.arrivals.name(key_of(target_of(attempt.invite)), caller)
         if attempt.role != "agent" and not self.settings.local_addresses:
             self._learned(attempt, caller)
-
-    def _join(self, attempt: Attempt, parent: Attempt | None, call: Call) -> None:
-        self._leave(attempt)
-        attempt.parent = parent
-        if parent is not None:
-            if not parent.children and parent.role == "caller":
-                self.with_agents += 1
-            parent.children.append(attempt)
-            attempt.hidden_parent = False
-        attempt.call = call
-        if len(call.attempts) >= _MOST_MEMBERS:
-            self._thin(call)
-        call.attempts.append(attempt)
-
-    def _thin(self, call: Call) -> None:
-        """A call of hundreds of legs keeps the latest: a queue may hold a caller for hours."""
-        for other in call.attempts[1:]:
-            if other.settled and other.dialog_over:
-                call.attempts.remove(other)
-                if other.parent is not None and other in other.parent.children:
-                    other.parent.children.remove(other)
-                self.counts["thinned"] += 1
-                return
-
-    def _leave(self, attempt: Attempt) -> None:
-        if attempt.parent is not None:
-            if attempt in attempt.parent.children:
-                attempt.parent.children.remove(attempt)
-            attempt.parent = None
-        call = attempt.call
-        if call is not None:
-            call.attempts.remove(attempt)
-            if not call.attempts:
-                self._open_calls -= 1
-            elif call.root is attempt:
-                call.root = call.attempts[0]
-            attempt.call = None
-
-    def _new_call(self, attempt: Attempt) -> Call:
-        self._calls += 1
-        self._open_calls += 1
-        call = attempt.call = Call(self._calls, attempt)
-        return call
 
     # --- what happens to a leg ------------------------------------------------------------------
 
@@ -572,7 +427,7 @@ class Correlator:
         for member in list(joined.attempts):
             member.correlation.append("consulted for this call: REFER with Replaces")
             parent = member.parent
-            self._join(member, parent, call)
+            self._calls.join(member, parent, call)
 
     def ended(self, attempt: Attempt, now: float) -> None:
         """A CANCEL, a final of 300 and more, or a BYE."""
@@ -589,8 +444,8 @@ class Correlator:
         """When to look again, or None when no open leg can change the outcome any more."""
         if attempt.candidates or (attempt.role == "agent" and attempt.parent is None):
             self.resolve(attempt)
-        if "pickup" in self._rules:
-            self._picked_up(attempt)
+        if "pickup" in self._rules and attempt.cancel_at is not None:
+            self._take(attempt)
         if attempt.answered_at is None:
             self._part(attempt, now)
         if attempt.answered_at is not None or attempt.cancel_at is not None:
@@ -616,6 +471,19 @@ class Correlator:
                 waiting = True
         return now + 60.0 if waiting else None
 
+    def _take(self, attempt: Attempt) -> None:
+        """A neighbour may have answered by feature code while this leg rang."""
+        caller = attempt.parent
+        if caller is None or attempt.replaced_by is not None:
+            return
+        taker = taker_of(attempt, self._place(attempt.source[0]).marks)
+        if taker is None:
+            return
+        attempt.replaced_by = taker
+        if taker.call is not caller.call and caller.call is not None:
+            taker.correlation.append("answered in the moment when the ringing leg was taken")
+            self._calls.join(taker, None, caller.call)
+
     def _part(self, caller: Attempt, now: float) -> None:
         """This caller is over: legs that wait for more to be known are his now, or never."""
         for suitor in list(caller.suitors):
@@ -632,12 +500,12 @@ class Correlator:
                 self._release_child(suitor)
 
     def _release_child(self, child: Attempt) -> None:
-        best = self._best(child, final=True)
+        best = self._matcher.best(child, final=True)
         if best is not None:
             self._pair(child, best, [])
         else:
-            self._leave(child)
-            self._new_call(child)
+            self._calls.leave(child)
+            self._calls.begin(child)
 
     def resolve(self, attempt: Attempt) -> None:
         """Judge the pairing with all that is known by now, for good."""
@@ -645,12 +513,12 @@ class Correlator:
             return
         if self._confirmed(attempt):
             return
-        best = self._best(attempt, final=True)
+        best = self._matcher.best(attempt, final=True)
         if best is None and not attempt.ambiguous and attempt.role == "agent":
             for other in self._ended_with(attempt):
                 if other not in attempt.candidates:
                     attempt.candidates.append(other)
-            best = self._best(attempt, final=True)
+            best = self._matcher.best(attempt, final=True)
         if best is None and attempt.parent is None:
             self._find_answerer(attempt)
         if not attempt.candidates:
@@ -662,14 +530,14 @@ class Correlator:
             if best is not None:
                 self._pair(attempt, best, why)
             else:
-                self._leave(attempt)
-                self._new_call(attempt)
+                self._calls.leave(attempt)
+                self._calls.begin(attempt)
                 attempt.hidden_parent = not attempt.ambiguous
                 self._find_answerer(attempt)
         if best is not None:
             attempt.correlation = why
             if len(attempt.candidates) == 1:
-                self._learn_route(attempt, best)
+                self._matcher.learn_route(attempt, best)
         elif attempt.ambiguous:
             attempt.correlation = [f"ambiguous: {attempt.ambiguous} callers fit"]
             self.counts["ambiguous"] += 1
@@ -688,7 +556,7 @@ class Correlator:
         if "ends" in self._rules and contradicted(attempt, caller):
             return False
         attempt.correlation = pairing_evidence(attempt, caller, same_identity=True)
-        self._learn_route(attempt, caller)
+        self._matcher.learn_route(attempt, caller)
         attempt.candidates = []
         if attempt in caller.suitors:
             caller.suitors.remove(attempt)
@@ -702,7 +570,7 @@ class Correlator:
         at = attempt.cancel_at
         if at is None or not attempt.hidden_parent or "siblings" not in self._rules:
             return
-        if not any(reason.cause in _ELSEWHERE_CAUSES for reason in attempt.cancel_reasons):
+        if not any(reason.cause in ELSEWHERE_CAUSES for reason in attempt.cancel_reasons):
             return
         found = [
             other
@@ -714,7 +582,7 @@ class Correlator:
         ]
         if len(found) == 1 and found[0].call is not None:
             attempt.correlation.append("another leg for the same caller was answered just then")
-            self._join(attempt, None, found[0].call)
+            self._calls.join(attempt, None, found[0].call)
 
     def _ended_with(self, attempt: Attempt) -> list[Attempt]:
         """Callers whose leg was answered or ended together with this one."""
@@ -734,44 +602,6 @@ class Correlator:
                 found[other.serial] = other
         return list(found.values())[:_MOST_CANDIDATES]
 
-    def _picked_up(self, attempt: Attempt) -> None:
-        """A neighbour answered by feature code while this leg rang (outcomes.md 6)."""
-        caller, at = attempt.parent, attempt.cancel_at
-        if caller is None or at is None or attempt.replaced_by is not None:
-            return
-        if caller.answered_at is None or caller.answered_at > at + PICKUP_SECONDS:
-            return
-        if any(answered_within(child, at) for child in caller.children):
-            return
-        causes = {reason.cause for reason in attempt.cancel_reasons}
-        said = bool(causes & _ELSEWHERE_CAUSES)
-        if causes and not said and _NORMAL_CAUSE not in causes:
-            return
-        waited = caller.answered_at < at - PICKUP_SECONDS
-        if waited and not said and not _said_beside(caller, at):
-            return  # a queue's own timer: nothing but the code dialled would speak for a pick-up
-        if (end := end_of_leg(caller)) is not None and end < at:
-            return
-        takers = [
-            other
-            for when, other in self._place(attempt.source[0]).marks
-            if other is not caller
-            and other.answered_at == when
-            and at - PICKUP_SECONDS <= when <= at + TOGETHER_SECONDS
-            and other.started_at > attempt.started_at
-            and not other.children
-            and other.invite is not None
-        ]
-        taker = _taker(
-            attempt, takers, said=any(r.cause in (200, 26) for r in attempt.cancel_reasons)
-        )
-        if taker is None:
-            return
-        attempt.replaced_by = taker
-        if taker.call is not caller.call and caller.call is not None:
-            taker.correlation.append("answered in the moment when the ringing leg was taken")
-            self._join(taker, None, caller.call)
-
     # --- ends ---------------------------------------------------------------------------------
 
     def settled(self, attempt: Attempt, now: float) -> None:
@@ -789,10 +619,10 @@ class Correlator:
         if attempt.role == "caller":
             self.without_agents += attempt.first_180_at is not None and not attempt.children
         elif attempt.role == "agent":
-            self._orphaned += attempt.parent is None
-            self._paired += attempt.parent is not None
+            self._matcher.orphaned += attempt.parent is None
+            self._matcher.paired += attempt.parent is not None
         if attempt.call is not None:
-            self._maybe_end(attempt.call, now)
+            self._calls.end_if_over(attempt.call, now)
 
     def release(self, attempt: Attempt) -> None:
         """Evicted: nobody waits for it, and it waits for nobody."""
@@ -801,21 +631,6 @@ class Correlator:
                 other.suitors.remove(attempt)
         attempt.candidates = []
         attempt.suitors.clear()
-
-    def _maybe_end(self, call: Call, now: float) -> None:
-        root = call.root
-        if call.ended or not root.dialog_over:
-            return
-        left = root.cancel_at is not None or root.answered_at is not None
-        for attempt in call.attempts:
-            if attempt.dialog_over:
-                continue
-            if left and not attempt.settled and lifeless(attempt):
-                continue
-            return
-        call.ended = True
-        self._open_calls -= 1
-        self._events.append(CallEnded(call, now))
 
     def finish(self, now: float) -> None:
         """The capture ends: judge every pairing with what there is."""

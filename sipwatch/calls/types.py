@@ -192,6 +192,7 @@ class Attempt:
         "leg_branch",
         "leg_cseq",
         "legs",
+        "linked",
         "losses",
         "one_way",
         "packet",
@@ -335,6 +336,8 @@ class Attempt:
     call: Call | None
     #: Callers that may have caused this agent's leg, best first, until the pairing is settled.
     candidates: list[Attempt]
+    #: Those of them that a header of this leg names.
+    linked: list[Attempt]
     #: Agents' legs that have this caller among their candidates.
     suitors: list[Attempt]
     #: How the pairing was made: facts for the evidence.
@@ -418,6 +421,7 @@ class Attempt:
         self.parent = self.call = None
         self.children = []
         self.candidates = []
+        self.linked = []
         self.suitors = []
         self.correlation = []
         self.group = []
@@ -438,6 +442,7 @@ class Attempt:
         self.parent = self.call = self.replaced_by = None
         self.children = []
         self.candidates = []
+        self.linked = []
         self.suitors = []
         self.rivals = []
         self.group = []

@@ -1,0 +1,88 @@
+"""Which attempts make up a call, and when a call is over."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sipwatch.calls.pairing import lifeless
+from sipwatch.calls.types import Attempt, Call, CallEnded, Event
+
+#: A call of more legs keeps the latest: a queue may hold a caller for hours.
+MOST_MEMBERS = 500
+
+
+class Calls:
+    """Opens, joins, parts and ends calls; says `CallEnded` into the events it was given."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+        self._serial = 0
+        #: Calls that are not over.
+        self.open = 0
+        #: How many callers' legs had an agent's leg in view.
+        self.with_agents = 0
+        self.counts: Counter[str] = Counter()
+
+    def begin(self, root: Attempt) -> Call:
+        """A call of its own."""
+        self._serial += 1
+        self.open += 1
+        call = root.call = Call(self._serial, root)
+        return call
+
+    def join(self, attempt: Attempt, parent: Attempt | None, call: Call) -> None:
+        """Make the attempt a member of this call, caused by `parent` when that is in view."""
+        self.leave(attempt)
+        attempt.parent = parent
+        if parent is not None:
+            if not parent.children and parent.role == "caller":
+                self.with_agents += 1
+            parent.children.append(attempt)
+            attempt.hidden_parent = False
+        attempt.call = call
+        if len(call.attempts) >= MOST_MEMBERS:
+            self._thin(call)
+        call.attempts.append(attempt)
+
+    def leave(self, attempt: Attempt) -> None:
+        """Take the attempt out of its call; a call without members is none."""
+        if attempt.parent is not None:
+            if attempt in attempt.parent.children:
+                attempt.parent.children.remove(attempt)
+            attempt.parent = None
+        call = attempt.call
+        if call is not None:
+            call.attempts.remove(attempt)
+            if not call.attempts:
+                self.open -= 1
+            elif call.root is attempt:
+                call.root = call.attempts[0]
+            attempt.call = None
+
+    def _thin(self, call: Call) -> None:
+        for other in call.attempts[1:]:
+            if other.settled and other.dialog_over:
+                call.attempts.remove(other)
+                if other.parent is not None and other in other.parent.children:
+                    other.parent.children.remove(other)
+                self.counts["thinned"] += 1
+                return
+
+    def end_if_over(self, call: Call, now: float) -> None:
+        """Say that the call is over when nothing of it can go on.
+
+        A dead device's leg that still retransmits does not keep an answered or left call open.
+        """
+        root = call.root
+        if call.ended or not root.dialog_over:
+            return
+        left = root.cancel_at is not None or root.answered_at is not None
+        for attempt in call.attempts:
+            if attempt.dialog_over:
+                continue
+            if left and not attempt.settled and lifeless(attempt):
+                continue
+            return
+        call.ended = True
+        self.open -= 1
+        self._events.append(CallEnded(call, now))
