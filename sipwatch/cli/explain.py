@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import click
 
-from sipwatch.calls.types import Attempt
 from sipwatch.cli.failure import UsageFailure
 from sipwatch.cli.options import (
     config_option,
@@ -31,7 +30,7 @@ from sipwatch.pipeline import Replay
 from sipwatch.report.console import console_for, put
 from sipwatch.report.explanation import Explanation, explanation_parts
 from sipwatch.report.ladder import Ladder
-from sipwatch.report.search import NotFound, NotUnique, Search, legs_of
+from sipwatch.report.search import Found, NotFound, NotUnique, Search
 from sipwatch.sinks.record import RecordStyle
 
 
@@ -69,21 +68,22 @@ def explain(
     texts = load_texts(lang)
     with _readable_twice(files) as paths:
         source = open_replay(paths, config, decoder=decoder, keylog=keylog)
-        asked = _find(call_id, source, texts)
-        legs = legs_of(asked)
-        ladder = Ladder.read(open_source(paths, decoder=decoder, keylog=keylog), legs)
+        found = _find(call_id, source, texts)
+        ladder = Ladder.read(open_source(paths, decoder=decoder, keylog=keylog), found.legs)
         explained = Explanation(
-            asked, legs, ladder, RecordStyle.of(config), Guide(texts), zone_of(config)
+            found, ladder, RecordStyle.of(config), Guide(texts), zone_of(config)
         )
         _print(explained, form, output)
     end(source)
 
 
-def _find(call_id: str, source: Replay, texts: Texts) -> list[Attempt]:
+def _find(call_id: str, source: Replay, texts: Texts) -> Found:
     search = Search(call_id)
-    for attempts, _ in batches(source):
+    for attempts, calls in batches(source):
         for attempt in attempts:
-            search.take(attempt)
+            search.attempt(attempt)
+        for call in calls:
+            search.call(call)
     try:
         return search.found()
     except NotFound:

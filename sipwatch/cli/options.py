@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import click
@@ -55,21 +54,18 @@ def period_options(command: _Command) -> _Command:
 
 
 def decoder_options(command: _Command) -> _Command:
-    """`--decoder` and `--keylog`, where there is more than one decoder."""
-    hidden = find_spec("sipwatch.capture.tshark") is None
+    """`--decoder` and `--keylog`."""
     command = click.option(
         "--keylog",
         metavar="FILE",
-        hidden=hidden,
         help="TLS key log (SSLKEYLOGFILE) to read encrypted SIP with; needs tshark.",
     )(command)
     return click.option(
         "--decoder",
-        type=click.Choice(["auto", "native"] if hidden else ["auto", "native", "tshark"]),
+        type=click.Choice(["auto", "native", "tshark"]),
         default="auto",
         show_default=True,
-        hidden=hidden,
-        help="Our own decoder, or Wireshark's (slower; reads whatever Wireshark reads).",
+        help="Our own decoder, or Wireshark's: slower, but it reads whatever Wireshark reads.",
     )(command)
 
 

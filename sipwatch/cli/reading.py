@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -15,6 +15,7 @@ from sipwatch.config import Config
 
 if TYPE_CHECKING:
     from sipwatch.capture.files import CaptureFiles
+    from sipwatch.capture.tshark import TsharkFiles
     from sipwatch.pipeline import Replay
 
 #: Young objects between two collections: attempts are many and mostly live on for a while.
@@ -25,12 +26,22 @@ EXIT_DAMAGED = 1
 
 def open_source(
     files: Sequence[str], *, decoder: str = "auto", keylog: str | None = None
-) -> CaptureFiles:
-    """The captures as a source of datagrams. Raises UsageFailure when there is nothing to read."""
-    from sipwatch.capture.files import CaptureFiles
+) -> CaptureFiles | TsharkFiles:
+    """The captures as a source of datagrams. Raises UsageFailure when there is nothing to read.
+
+    Only tshark decrypts, so a key log chooses it.
+    """
     from sipwatch.capture.stats import CaptureError
 
     try:
+        if decoder == "tshark" or keylog is not None:
+            if decoder == "native":
+                raise UsageFailure("--keylog: only --decoder tshark can decrypt")
+            from sipwatch.capture.tshark import TsharkFiles
+
+            return TsharkFiles(files, keylog)
+        from sipwatch.capture.files import CaptureFiles
+
         return CaptureFiles(files)
     except CaptureError as error:
         raise UsageFailure(str(error)) from None
@@ -43,7 +54,8 @@ def open_replay(
     from sipwatch.pipeline import Replay
 
     source = open_source(files, decoder=decoder, keylog=keylog)
-    return Replay(files, config, source=source)
+    # Both kinds of source have the same methods.
+    return Replay(files, config, source=cast("CaptureFiles", source))
 
 
 def finished(events: Sequence[Event]) -> tuple[list[Attempt], list[Call]]:

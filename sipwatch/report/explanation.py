@@ -18,7 +18,9 @@ from sipwatch.report.console import wire
 from sipwatch.report.first_steps import advice_for
 from sipwatch.report.ladder import Ladder
 from sipwatch.report.ladder_view import ladder_lines, leg_name
+from sipwatch.report.search import Found
 from sipwatch.report.summary import Cause
+from sipwatch.sinks.identity import call_id
 from sipwatch.sinks.record import OPEN_VERDICT, RecordStyle, attempt_record, call_record
 from sipwatch.sinks.wire import endpoint_text
 
@@ -52,10 +54,7 @@ _CALL_TIMINGS = (
 class Explanation:
     """Everything that is said about one call."""
 
-    #: The attempts that were asked for.
-    asked: Sequence[Attempt]
-    #: All legs of the call, in order of time.
-    legs: Sequence[Attempt]
+    found: Found
     ladder: Ladder
     style: RecordStyle
     guide: Guide
@@ -64,8 +63,18 @@ class Explanation:
     @property
     def call(self) -> Call | None:
         """The call, when it has more than the one attempt."""
-        call = self.asked[0].call
+        call = self.found.call
         return call if call is not None and len(call.attempts) > 1 else None
+
+    @property
+    def asked(self) -> Sequence[Attempt]:
+        """The attempts that were asked for."""
+        return self.found.asked
+
+    @property
+    def legs(self) -> Sequence[Attempt]:
+        """All legs of the call, in order of time."""
+        return self.found.legs
 
     @property
     def start(self) -> float:
@@ -78,12 +87,22 @@ class Explanation:
         return {
             "schema": 1,
             "kind": "explanation",
-            "attempts": [_with_rule(leg, self.style) for leg in self.asked],
+            "attempts": [
+                {**self._leg(leg), "rule": (leg.verdict or OPEN_VERDICT).rule} for leg in self.asked
+            ],
             "call": None if call is None else call_record(call, self.style),
-            "legs": [attempt_record(leg, self.style) for leg in self.legs],
+            "legs": [self._leg(leg) for leg in self.legs],
             "messages": [self._message(at) for at in range(len(self.ladder.rows))],
             "messages_left_out": self.ladder.left_out,
             "advice": _advice_record(advice_for(_cause(self.asked[0].verdict), self.guide)),
+        }
+
+    def _leg(self, leg: Attempt) -> dict[str, Any]:
+        """Its record; the attempt may have been untied from its call in the meantime."""
+        call = self.found.call
+        return {
+            **attempt_record(leg, self.style),
+            "call": None if call is None else call_id(call),
         }
 
     def _message(self, at: int) -> dict[str, Any]:
@@ -245,10 +264,6 @@ def _advice_record(entry: Entry) -> dict[str, Any]:
         "understand": entry.understand,
         "steps": list(entry.steps),
     }
-
-
-def _with_rule(attempt: Attempt, style: RecordStyle) -> dict[str, Any]:
-    return {**attempt_record(attempt, style), "rule": (attempt.verdict or OPEN_VERDICT).rule}
 
 
 def _title(verdict: Verdict | None, guide: Guide) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sipwatch.calls.types import Attempt, Call
 from sipwatch.sinks.identity import attempt_id
 
@@ -23,46 +25,60 @@ class NotUnique(LookupError):
         self.count = count
 
 
+class Found(NamedTuple):
+    """What was asked for."""
+
+    #: The attempts that fit, in order of time.
+    asked: list[Attempt]
+    #: Their call, and every leg of it; without a call, the attempts.
+    call: Call | None
+    legs: list[Attempt]
+
+
 class Search:
-    """Takes finished attempts and keeps those that fit."""
+    """Takes finished attempts and calls, and keeps those that fit."""
 
     def __init__(self, name: str) -> None:
         self._text = name.strip()
         self._bytes = self._text.encode("utf-8", "surrogateescape")
         self._exact: list[Attempt] = []
         self._alike: list[Attempt] = []
+        self._calls: list[Call] = []
 
-    def take(self, attempt: Attempt) -> None:
-        """Looks at one attempt."""
+    def attempt(self, attempt: Attempt) -> None:
+        """Looks at a finished attempt."""
         identity = attempt_id(attempt)
         if attempt.call_id == self._bytes or identity == self._text:
             if len(self._exact) < _MAX_FOUND:
                 self._exact.append(attempt)
-        elif (attempt.call_id.startswith(self._bytes) or identity.startswith(self._text)) and len(
-            self._alike
-        ) < _MAX_FOUND:
+        elif self._begins(attempt, identity) and len(self._alike) < _MAX_FOUND:
             self._alike.append(attempt)
 
-    def found(self) -> list[Attempt]:
-        """The attempts that fit, in order of time. Raises NotFound, NotUnique."""
-        if not self._text:
-            raise NotFound
+    def call(self, call: Call) -> None:
+        """Looks at a finished call: soon its attempts will be untied from it."""
+        if len(self._calls) < _MAX_FOUND and any(
+            self._begins(attempt, attempt_id(attempt)) for attempt in call.attempts
+        ):
+            self._calls.append(call)
+
+    def found(self) -> Found:
+        """The attempts that fit, with their call. Raises NotFound, NotUnique."""
         fitting = self._exact or self._alike
         names = list(dict.fromkeys(attempt.call_id for attempt in fitting))
-        if not names:
+        if not names or not self._text:
             raise NotFound
         if len(names) > 1:
             shown = [name.decode("utf-8", "replace") for name in names[:_SHOWN]]
             raise NotUnique(shown, len(names))
-        return sorted(fitting, key=lambda attempt: attempt.started_at)
+        asked = sorted(fitting, key=_order)
+        calls = [call for call in self._calls if any(one in call.attempts for one in asked)]
+        legs = {id(leg): leg for call in calls for leg in call.attempts}
+        legs |= {id(attempt): attempt for attempt in asked}
+        return Found(asked, calls[0] if calls else None, sorted(legs.values(), key=_order))
+
+    def _begins(self, attempt: Attempt, identity: str) -> bool:
+        return attempt.call_id.startswith(self._bytes) or identity.startswith(self._text)
 
 
-def legs_of(attempts: list[Attempt]) -> list[Attempt]:
-    """Every leg of the call that the attempts belong to, in order of time."""
-    calls: list[Call] = []
-    for attempt in attempts:
-        if attempt.call is not None and attempt.call not in calls:
-            calls.append(attempt.call)
-    legs = {id(leg): leg for call in calls for leg in call.attempts}
-    legs |= {id(attempt): attempt for attempt in attempts}
-    return sorted(legs.values(), key=lambda leg: (leg.started_at, leg.serial))
+def _order(attempt: Attempt) -> tuple[float, int]:
+    return attempt.started_at, attempt.serial

@@ -9,14 +9,15 @@ from sipwatch.config import Agents
 from sipwatch.sinks.wire import called_of, caller_of, request_uri_of, user_in_uri
 
 
-def agent_of(attempt: Attempt, agents: Agents) -> str | None:
+def agent_of(attempt: Attempt, agents: Agents, call: Call | None = None) -> str | None:
     """The agent that an attempt is about: who was tried, else who tried; None without one.
 
     When it was said who is an agent only those count; else it is the user that was called, or
-    the phone that picked a call up.
+    the phone that picked a call up. `call` is for attempts that were untied from theirs.
     """
     caller = caller_of(attempt).user
-    if attempt.role == "caller" and attempt.call is not None and attempt.call.root is not attempt:
+    call = call or attempt.call
+    if attempt.role == "caller" and call is not None and call.root is not attempt:
         users = [caller]
     else:
         users = [user_in_uri(request_uri_of(attempt) or ""), called_of(attempt).user]
@@ -30,8 +31,8 @@ def agent_of_call(call: Call, agents: Agents) -> str | None:
     tried = [each for each in call.attempts if each is not call.root] or [call.root]
     answered = [each for each in tried if _answered_at(each) is not None]
     if answered:
-        return agent_of(min(answered, key=lambda each: each.answered_at or 0.0), agents)
-    return agent_of(max(tried, key=lambda each: each.started_at), agents)
+        return agent_of(min(answered, key=lambda each: each.answered_at or 0.0), agents, call)
+    return agent_of(max(tried, key=lambda each: each.started_at), agents, call)
 
 
 def waited(call: Call) -> float | None:

@@ -69,6 +69,15 @@ def test_a_whole_call_in_words(sipwatch: Run, capture: Write) -> None:
     assert "What the admin should do" in text
 
 
+def test_a_call_that_ended_long_before_the_capture_did(sipwatch: Run, capture: Write) -> None:
+    later = [busy(at, call_id=f"later{at}", branch=f"z9hG4bK-{at}") for at in range(100, 3000, 10)]
+    path = capture([*forked(), *later])
+    found = json.loads(sipwatch("explain", "agent@pbx", path, "--format", "json").stdout)
+    assert [leg["call_id"] for leg in found["legs"]] == ["caller@h", "agent@pbx"]
+    assert found["call"]["agent"] == "101"
+    assert {leg["call"] for leg in found["legs"]} == {found["call"]["id"]}
+
+
 @pytest.mark.parametrize("name", ["agent@pbx", "agent", "ag"])
 def test_the_beginning_of_a_call_id_is_enough(sipwatch: Run, capture: Write, name: str) -> None:
     result = sipwatch("explain", name, capture(forked()), "--format", "json")

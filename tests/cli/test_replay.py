@@ -224,6 +224,24 @@ def test_a_folder_and_a_pattern(sipwatch: Run, capture: Write) -> None:
         assert set(outcomes(result)) == {"1", "2"}
 
 
+def test_wiresharks_decoder_gives_the_same_records(sipwatch: Run, capture: Write) -> None:
+    path = capture(day())
+    own = sipwatch("replay", "--format", "jsonl", "--decoder", "native", path)
+    theirs = sipwatch("replay", "--format", "jsonl", "--decoder", "tshark", path)
+    assert theirs.exit_code == 0
+    assert outcomes(theirs) == outcomes(own)
+    assert len(outcomes(own)) == 4
+
+
+def test_a_key_log_needs_the_decoder_that_decrypts(sipwatch: Run, capture: Write) -> None:
+    result = sipwatch("replay", "--decoder", "native", "--keylog", "keys.log", capture(day()))
+    assert result.exit_code == 2
+    assert result.stderr == "sipwatch: --keylog: only --decoder tshark can decrypt\n"
+    result = sipwatch("replay", "--keylog", "/nonexistent.log", capture(day()))
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
 # --- as a program of its own --------------------------------------------------------------------
 
 
