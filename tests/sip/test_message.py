@@ -1,0 +1,190 @@
+"""The message parser: what real devices send, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipwatch.sip.message import MAX_HEAD_BYTES, NotSip, SipError, parse
+
+HEADERS = {
+    "Via": "SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bK77",
+    "From": "<sip:a@b>;tag=1",
+    "To": "<sip:101@10.0.0.1>",
+    "Call-ID": "one@two",
+    "CSeq": "1 INVITE",
+}
+
+
+def raw(start: str = "INVITE sip:101@10.0.0.1 SIP/2.0", **other: str | None) -> bytes:
+    headers: dict[str, str | None] = {
+        **HEADERS,
+        **{k.replace("_", "-"): v for k, v in other.items()},
+    }
+    lines = [start, *(f"{name}: {value}" for name, value in headers.items() if value is not None)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def test_a_request() -> None:
+    message = parse(raw())
+    assert (message.method, message.status, message.is_request) == ("INVITE", 0, True)
+    assert (message.call_id, message.cseq, message.branch) == (b"one@two", 1, b"z9hG4bK77")
+    assert (message.from_tag, message.to_tag) == (b"1", b"")
+    assert message.request_uri == b"sip:101@10.0.0.1"
+    assert message.reason_phrase == ""
+
+
+def test_a_response() -> None:
+    message = parse(raw("SIP/2.0 486 Busy  Here", To="<sip:101@10.0.0.1>;tag=z"))
+    assert (message.method, message.status, message.is_request) == ("INVITE", 486, False)
+    assert message.to_tag == b"z"
+    assert message.reason_phrase == "Busy  Here"
+    assert message.request_uri == b""
+
+
+@pytest.mark.parametrize(
+    ("start", "status", "phrase"),
+    [
+        ("SIP/2.0 100", 100, ""),
+        ("SIP/2.0 200 ", 200, ""),
+        ("sip/2.0 180 Çalıyor", 180, "Çalıyor"),
+        ("SIP/2.0  603  Decline", 603, "Decline"),
+    ],
+)
+def test_status_lines(start: str, status: int, phrase: str) -> None:
+    message = parse(raw(start))
+    assert (message.status, message.reason_phrase) == (status, phrase)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "", "GET / HTTP/1.1", "INVITE sip:a@b SIP/3.0", "SIP/2.0 99 Low", "SIP/2.0 700 High",
+        "SIP/2.0 20 Short", "SIP/2.0 abc", "INVITE SIP/2.0",
+        "SIP/2.0 2000 Long", "\0\0\0\0",
+    ],
+)  # fmt: skip
+def test_no_sip(start: str) -> None:
+    with pytest.raises(NotSip):
+        parse(raw(start))
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "reason"),
+    [
+        ("Call_ID", None, "no Call-ID"),
+        ("Call_ID", "", "empty Call-ID"),
+        ("CSeq", None, "no CSeq"),
+        ("CSeq", "INVITE", "bad CSeq"),
+        ("CSeq", "-1 INVITE", "bad CSeq"),
+        ("CSeq", "99999999999 INVITE", "bad CSeq"),
+        ("CSeq", "1", "bad CSeq"),
+        ("CSeq", "1 BYE", "CSeq method differs from request method"),
+        ("From", None, "no From"),
+        ("To", None, "no To"),
+        ("Via", None, "no Via"),
+    ],
+)
+def test_what_decides_a_transaction_must_be_there(
+    header: str, value: str | None, reason: str
+) -> None:
+    with pytest.raises(SipError) as caught:
+        parse(raw(**{header: value}))
+    assert caught.value.reason == reason
+
+
+def test_a_head_without_end_is_refused() -> None:
+    with pytest.raises(SipError) as caught:
+        parse(raw().replace(b"\r\n\r\n", b"\r\nX: " + b"y" * MAX_HEAD_BYTES))
+    assert caught.value.reason == "head too long"
+
+
+def test_line_ends_of_both_kinds() -> None:
+    message = parse(raw(User_Agent="x").replace(b"\r\nFrom", b"\nFrom"))
+    assert (message.from_tag, message.header("user-agent")) == (b"1", b"x")
+
+
+@pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        ("<sip:a@b>;tag=t1", b"t1"),
+        ("<sip:a@b> ; tag = t1", b"t1"),
+        ("<sip:a@b>;TAG=t1;x=y", b"t1"),
+        ("sip:a@b;tag=t1", b"t1"),
+        ("<sip:a;tag=no@b>;tag=t1", b"t1"),
+        ("<sip:a@b;tag=no>", b""),
+        ('"x;tag=no" <sip:a@b>;tag=t1', b"t1"),
+        ('"a \\" <sip:evil;tag=no>" <sip:a@b>;tag=t1', b"t1"),
+        ("Anna <sip:a@b>", b""),
+        ("tel:+90532;tag=t1", b"t1"),
+    ],
+)
+def test_tags(value: str, tag: bytes) -> None:
+    assert parse(raw(From=value)).from_tag == tag
+    assert parse(raw(To=value)).to_tag == tag
+
+
+@pytest.mark.parametrize(
+    ("value", "branch"),
+    [
+        ("SIP/2.0/UDP h;branch=z9hG4bK1", b"z9hG4bK1"),
+        ("SIP/2.0/UDP h;rport;branch=z9hG4bK1;received=1.2.3.4", b"z9hG4bK1"),
+        ("SIP/2.0/UDP h ; branch = z9hG4bK1", b"z9hG4bK1"),
+        ("SIP/2.0/UDP h;BRANCH=z9hG4bK1", b"z9hG4bK1"),
+        ("SIP / 2.0 / UDP h;branch=z9hG4bK1, SIP/2.0/UDP i;branch=z9hG4bK2", b"z9hG4bK1"),
+        ("SIP/2.0/UDP h", b""),
+    ],
+)
+def test_top_branch(value: str, branch: bytes) -> None:
+    assert parse(raw(Via=value)).branch == branch
+
+
+def test_the_top_via_is_the_first_of_several_lines_whatever_their_form() -> None:
+    lines = raw(Via=None).replace(
+        b"\r\nFrom", b"\r\nv: SIP/2.0/UDP a;branch=z9hG4bKa\r\nVia: SIP/2.0/UDP b;branch=z9\r\nFrom"
+    )
+    assert parse(lines).branch == b"z9hG4bKa"
+
+
+def test_reasons_of_two_lines_and_of_a_list() -> None:
+    message = parse(raw(Reason='SIP ;cause=200 ;text="a, b", Q.850;cause=26'))
+    assert [(r.protocol, r.cause, r.text) for r in message.reasons()] == [
+        ("SIP", 200, "a, b"),
+        ("Q.850", 26, ""),
+    ]
+    two = raw(Reason="SIP;cause=487").replace(b"\r\n\r\n", b"\r\nREASON : Q.850;cause=16\r\n\r\n")
+    assert [(r.protocol, r.cause) for r in parse(two).reasons()] == [("SIP", 487), ("Q.850", 16)]
+
+
+def test_folded_reason() -> None:
+    message = parse(raw(Reason='Q.850\r\n ;cause=17\r\n\t;text="User busy"'))
+    assert [(r.protocol, r.cause, r.text) for r in message.reasons()] == [
+        ("Q.850", 17, "User busy")
+    ]
+
+
+def test_a_reason_in_the_body_is_none_of_the_message() -> None:
+    assert parse(raw() + b"\r\nReason: Q.850;cause=17\r\n").reasons() == []
+
+
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [("3", b"abc"), ("0", b""), ("99", b"abcdef"), ("x", b"abcdef"), (None, b"abcdef")],
+)
+def test_body_by_content_length(length: str | None, body: bytes) -> None:
+    assert parse(raw(Content_Length=length) + b"abcdef").body == body
+
+
+def test_bare_line_feeds() -> None:
+    message = parse(raw().replace(b"\r\n", b"\n") + b"v=0")
+    assert (message.call_id, message.branch, message.has_sdp) == (b"one@two", b"z9hG4bK77", True)
+
+
+def test_utf8_and_bytes_that_are_none() -> None:
+    message = parse(raw(From='"Ayşe Öz" <sip:a@b>;tag=1', Subject="Grüße"))
+    assert message.header("subject") == "Grüße".encode()
+    broken = raw(Subject="x").replace(b"Subject: x", b"Subject: \xff\xfe")
+    assert parse(broken).header("Subject") == b"\xff\xfe"
+
+
+def test_unknown_methods_are_parsed() -> None:
+    assert parse(raw("XCON sip:a@b SIP/2.0", CSeq="4 XCON")).method == "XCON"
