@@ -298,8 +298,10 @@ def parse(payload: bytes) -> Message:
         status = known
         method = None
     else:
-        method = _METHODS.get(payload[: find(b" ", 0, 33)])
-        if method is None or payload[line_end - 8 : line_end] != b" SIP/2.0":
+        space = find(b" ", 0, 33)
+        method = _METHODS.get(payload[:space])
+        version = line_end - 8
+        if method is None or version <= space or payload[version:line_end] != b" SIP/2.0":
             return _parse_slowly(payload)
     # The headers in their usual spelling and place; anything else is left to the full index.
     via = line_end + 1
@@ -417,6 +419,8 @@ def _line_end(raw: bytes, start: int, stop: int) -> int:
 def _header_index(raw: bytes, head_end: int) -> dict[bytes, list[bytes]]:
     """Headers by their full lower-case names, when all lines are written as usual."""
     index: dict[bytes, list[bytes]] = {}
+    if raw.count(b"\n", 0, head_end) != raw.count(b"\r\n", 0, head_end):
+        return _odd_header_index(raw, head_end)
     lines = iter(raw[:head_end].split(b"\r\n"))
     next(lines)
     for line in lines:
