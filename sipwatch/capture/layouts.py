@@ -38,10 +38,16 @@ _LAYOUTS: dict[int, _Layout] = {
     linktypes.LINUX_SLL: _Layout("14x" + _IPV4_UDP, "18x" + _IPV4_UDP, 16),
     # The protocol comes first here; that of a tagged frame stands behind the tag.
     linktypes.LINUX_SLL2: _Layout("H18xB5xHxB18xB", "22x" + _IPV4_UDP, 20),
+    # Nothing names the protocol: an empty string stands for what is always IPv4's.
+    linktypes.RAW: _Layout("0sB5xHxB18xB", "0sB5xHxB18xB", 0),
 }
+_LAYOUTS[linktypes.IPV4_ONLY] = _LAYOUTS[linktypes.RAW]
 
-# Bytes from an IP header to the first byte of the UDP payload.
+# Bytes from an IPv4 header to the first byte of the UDP payload.
 _PAYLOAD_OFFSET = 28
+
+#: The same for IPv6 without extension headers, and bytes to the number of the next header.
+IPV6_PAYLOAD_OFFSET, IPV6_NEXT_HEADER = 48, 6
 
 
 class Layout(NamedTuple):
@@ -54,7 +60,9 @@ class Layout(NamedTuple):
     tagged_ip: int
     #: Frames up to this length may lack a payload byte.
     floor: int
-    ipv4: int
+    #: What the ethertype is for IPv4, for IPv6 and for a VLAN tag.
+    ipv4: int | bytes
+    ipv6: int
     tag: int
     #: Bits of the fragment word of which one is set in every fragment.
     fragment_bits: int
@@ -67,16 +75,18 @@ def layout(linktype: int, order: str, fields: str, header: int) -> Layout:
     ``order`` is the byte order of the file as :mod:`struct` writes it. A link type whose IP
     header is elsewhere than in the common ones gets a layout that no frame fits.
     """
-    known = _LAYOUTS.get(linktype)
-    shape = known or _LAYOUTS[linktypes.ETHERNET]
+    known = linktype in _LAYOUTS
+    shape = _LAYOUTS.get(linktype, _LAYOUTS[linktypes.ETHERNET])
+    named = known and shape.ip > 0
     return Layout(
         Struct(order + fields + shape.plain).unpack_from,
         Struct(order + fields + shape.tagged).unpack_from,
         header + shape.ip,
         header + shape.ip + 4,
         shape.ip + 4 + _PAYLOAD_OFFSET,
-        as_read(linktypes.IPV4, order) if known else -1,
-        as_read(linktypes.VLAN, order) if known else -1,
+        as_read(linktypes.IPV4, order) if named else b"" if known else -1,
+        as_read(linktypes.IPV6, order) if named else -1,
+        as_read(linktypes.VLAN, order) if named else -1,
         as_read(0x3FFF, order),
     )
 

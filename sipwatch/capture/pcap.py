@@ -12,7 +12,7 @@ from itertools import count
 from struct import Struct
 from typing import NamedTuple
 
-from sipwatch.capture.layouts import PAD, layout
+from sipwatch.capture.layouts import IPV6_NEXT_HEADER, IPV6_PAYLOAD_OFFSET, PAD, layout
 from sipwatch.capture.source import Source
 from sipwatch.capture.stats import CaptureError, FileReport
 from sipwatch.net import recognise
@@ -167,7 +167,7 @@ class PcapReader:
 
     def _walk(self, buffer: bytes, offset: int, end: int, found: Batch) -> int:
         """Reads records until one is not whole or not sound; its offset."""
-        unpack, unpack_tagged, ip, tagged_ip, floor, ipv4, tag, fragment_bits = self._layout
+        unpack, unpack_tagged, ip, tagged_ip, floor, ipv4, ipv6, tag, fragment_bits = self._layout
         header, unit, linktype = self._shape.header, self._shape.unit, self._shape.linktype
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
@@ -206,6 +206,13 @@ class PcapReader:
                 segment(time, buffer, offset + start, following, name, number, found)
             elif length > ceiling or not (length or sec):
                 break
+            elif (
+                kind == ipv6
+                and buffer[offset + start + IPV6_NEXT_HEADER] == UDP
+                and offset + start + IPV6_PAYLOAD_OFFSET < following
+                and kinds[buffer[offset + start + IPV6_PAYLOAD_OFFSET]] == media
+            ):
+                rejected += 1
             else:
                 frame = buffer[offset + header : following]
                 found += decode(sec + frac * unit, frame, linktype, name, number)

@@ -13,7 +13,7 @@ from itertools import count
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
-from sipwatch.capture.layouts import PAD, layout
+from sipwatch.capture.layouts import IPV6_NEXT_HEADER, IPV6_PAYLOAD_OFFSET, PAD, layout
 from sipwatch.capture.source import Source
 from sipwatch.capture.stats import CaptureError, FileReport
 from sipwatch.net import recognise
@@ -333,7 +333,7 @@ class PcapngReader:
             return offset
         linktype, _, units, since = interfaces[0]
         fields = layout(linktype, self._blocks.parse.order, _ENHANCED_FIELDS, _ENHANCED_HEADER)
-        unpack, unpack_tagged, ip, tagged_ip, floor, ipv4, tag, fragment_bits = fields
+        unpack, unpack_tagged, ip, tagged_ip, floor, ipv4, ipv6, tag, fragment_bits = fields
         length_at, same = self._blocks.parse.length, self._blocks.same
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
@@ -361,7 +361,12 @@ class PcapngReader:
                 kind, version, part, protocol, first = unpack_tagged(buffer, offset)[7:]
                 start = tagged_ip
             usual = version == 0x45 and kind == ipv4 and not part & fragment_bits and floor < length
-            if usual and protocol == UDP and kinds[first] == media:
+            if (usual and protocol == UDP and kinds[first] == media) or (
+                kind == ipv6
+                and buffer[offset + start + IPV6_NEXT_HEADER] == UDP
+                and start + IPV6_PAYLOAD_OFFSET - _ENHANCED_HEADER < length
+                and kinds[buffer[offset + start + IPV6_PAYLOAD_OFFSET]] == media
+            ):
                 rejected += 1
             else:
                 time = (high << 32 | low) / units + since
