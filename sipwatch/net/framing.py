@@ -209,14 +209,18 @@ class SipFramer:
         """Take the next bytes; the messages that they complete."""
         if not (self._buffer or self._skipping or self._searching):
             start = data[:4]
-            if start == STATUS_START or start in REQUEST_STARTS:
-                end = data.find(b"\r\n\r\n")
-                # By far the most usual: one message, one segment.
+            line_end = data.find(b"\r\n")
+            # By far the most usual: one message, one segment.
+            if (
+                data[:8] == b"SIP/2.0 "
+                if start == STATUS_START
+                else start in REQUEST_STARTS and data[line_end - 8 : line_end] == b" SIP/2.0"
+            ):
+                end = data.find(b"\r\n\r\n", line_end)
                 if (
                     end > 0
                     and data.find(b"\n\n", 0, end) < 0
                     and end + 4 + content_length(data, end) == len(data) <= MAX_MESSAGE
-                    and is_start_line(data[: data.find(b"\n") + 1])
                 ):
                     return [data]
         if self._skipping:

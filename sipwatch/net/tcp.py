@@ -45,6 +45,9 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 #: forged). SIP connections do not have windows of a megabyte.
 _WINDOW = 1 << 20
 
+#: Makes a tuple without the detour over its arguments' names; by far the most are made here.
+_new = tuple.__new__
+
 _NOTHING: tuple[Datagram, ...] = ()
 
 _Key: TypeAlias = tuple[Endpoint, Endpoint]
@@ -190,11 +193,15 @@ class Streams:
             else:
                 self._streams[key] = self._streams.pop(key)
             stream.time = time
-            self._account(stream)
+            if stream.held or stream.framer.held:
+                self._account(stream)
             if not messages:
                 return _NOTHING
             self.counts.messages += len(messages)
             transport = stream.framer.transport
+            if len(messages) == 1:
+                one = (time, source, destination, transport, messages[0], interface, number, -1, -1)
+                return [_new(Datagram, one)]
             return [
                 Datagram(time, source, destination, transport, message, interface, number)
                 for message in messages
