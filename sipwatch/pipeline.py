@@ -67,7 +67,7 @@ class Pipeline:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.sip = SipCounts()
-        self.dialects = Dialects(_dialects_by_address(config))
+        self.dialects = Dialects(config.dialects)
         self.tracker = Tracker(tracker_settings(config, self.dialects))
         self.registrations = Registrations()
         #: Legs of ended calls with the time of that end.
@@ -241,11 +241,3 @@ def rule_settings(config: Config) -> RuleSettings:
         places_configured=bool(config.local_addresses or config.local_networks),
         networks_configured=bool(config.local_networks),
     )
-
-
-def _dialects_by_address(config: Config) -> dict[bytes, str]:
-    return {
-        network.network_address.packed: name
-        for network, name in config.dialects.items()
-        if network.num_addresses == 1
-    }

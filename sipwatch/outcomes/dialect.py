@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from ipaddress import ip_address
 from typing import Any, Literal
 
+from sipwatch.calls.settings import Network
 from sipwatch.calls.types import Attempt
 from sipwatch.sip.message import Message
 from sipwatch.sip.reason import Reason
@@ -162,11 +165,16 @@ def _dialect(data: dict[str, Any]) -> Dialect:
 class Dialects:
     """Finds the dialect of a sender: by configuration, by its name, by what it said before."""
 
-    def __init__(self, by_address: dict[bytes, str] | None = None) -> None:
+    def __init__(self, by_network: Mapping[Network, str] | None = None) -> None:
+        """`by_network`: names of dialects as configured. Raises ValueError for an unknown one."""
         self._all = load_dialects()
-        self._configured = {
-            address: self._all[name] for address, name in (by_address or {}).items()
-        }
+        self._networks: list[tuple[Network, Dialect]] = []
+        for network, name in (by_network or {}).items():
+            if name not in self._all:
+                raise ValueError(f"no dialect {name!r}; known: {', '.join(sorted(self._all))}")
+            self._networks.append((network, self._all[name]))
+        self._networks.sort(key=lambda pair: -pair[0].prefixlen)
+        self._configured: dict[bytes, Dialect | None] = {}
         self._agents: dict[bytes, Dialect] = {}
         self._heard: dict[bytes, Dialect] = {}
 
@@ -191,8 +199,7 @@ class Dialects:
 
     def of(self, address: bytes, *messages: Message | None) -> Dialect:
         """The dialect of who sent these messages from `address`."""
-        configured = self._configured.get(address)
-        if configured is not None:
+        if self._networks and (configured := self._configured_for(address)) is not None:
             return configured
         named = False
         for message in messages:
@@ -210,6 +217,15 @@ class Dialects:
                 return found
         # A name that we do not know is somebody else; no name at all may be one heard before.
         return UNKNOWN if named else self._heard.get(address, UNKNOWN)
+
+    def _configured_for(self, address: bytes) -> Dialect | None:
+        if address not in self._configured:
+            if len(self._configured) >= _MOST_AGENTS:
+                self._configured.clear()
+            ip = ip_address(address)
+            found = (dialect for network, dialect in self._networks if ip in network)
+            self._configured[address] = next(found, None)
+        return self._configured[address]
 
     def _by_header(self, message: Message) -> Dialect:
         for dialect in self._all.values():
