@@ -29,7 +29,7 @@ class Wheel:
         self.next_due = _NEVER
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return max(0, len(self._heap) - self._stale)
 
     def set(self, attempt: Attempt, deadline: float) -> None:
         """Look at `attempt` at `deadline` (epoch seconds), and not before."""
