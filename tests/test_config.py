@@ -23,6 +23,8 @@ from sipwatch.config import (
     parse_toml,
     show,
 )
+from sipwatch.config.model import DIALECTS
+from sipwatch.outcomes import dialect
 
 FOLDER = Path(__file__).parent / "config"
 INVALID = sorted(FOLDER.glob("invalid-*.toml"))
@@ -332,3 +334,8 @@ def test_hours_follow_the_clock_when_it_changes(utc: str, is_open: bool) -> None
 
 def test_every_way_to_correlate_can_be_switched_off() -> None:
     assert CORRELATION_RULES == calls_settings.CORRELATION_RULES
+
+
+def test_every_dialect_file_can_be_chosen() -> None:
+    folder = Path(dialect.__file__).parent / "dialects"
+    assert {file.stem for file in folder.glob("*.toml")} == set(DIALECTS)

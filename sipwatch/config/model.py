@@ -16,6 +16,9 @@ from sipwatch.config.setting import takes
 _SECONDS = kinds.number("a number of seconds, 0 or more", 0, 10_000_000)
 _SOME_SECONDS = kinds.number("a number of seconds above 0", 0, 10_000_000, above=True)
 
+#: Dialects there are files for (outcomes.md section 12).
+DIALECTS = ("asterisk", "freeswitch")
+
 _NETWORKS_BY_NAME = kinds.table_of(kinds.NAME, kinds.list_of(kinds.NETWORK))
 
 
@@ -204,7 +207,7 @@ class Config:
     peers: Mapping[str, tuple[Network, ...]] = field(default_factory=dict, metadata=takes(_PEERS))
     #: Networks whose dialect is known better than their User-Agent says.
     dialects: Mapping[Network, str] = field(
-        default_factory=dict, metadata=takes(kinds.table_of(kinds.NETWORK, kinds.NAME))
+        default_factory=dict, metadata=takes(kinds.table_of(kinds.NETWORK, kinds.choice(*DIALECTS)))
     )
     timers: Timers = field(default_factory=Timers)
     hours: Hours = field(default_factory=Hours)

@@ -134,7 +134,9 @@ def explanation_parts(explained: Explanation, console: Console) -> Iterator[Rend
     for attempt in explained.asked[:_MAX_ATTEMPTS]:
         yield _attempt(explained, attempt)
     texts = explained.guide.texts
-    lines: list[RenderableType] = list(ladder_lines(explained.ladder, explained.start, console))
+    lines: list[RenderableType] = list(
+        ladder_lines(explained.ladder, explained.start, console, texts)
+    )
     if explained.ladder.left_out:
         count = texts.number(explained.ladder.left_out)
         lines.append(Text(texts.t("view.more_messages", count=count)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from sipwatch.calls.types import Endpoint
+from sipwatch.outcomes.guide.texts import Texts
 from sipwatch.report.console import speaks_unicode, wire
 from sipwatch.report.ladder import Ladder, Row
 from sipwatch.sinks.printable import printable
@@ -32,6 +33,9 @@ class Signs(NamedTuple):
     cut: str
 
 
+#: A line, the message that it shows, and where what is said below it begins.
+_Line: TypeAlias = tuple[Text, Row | None, int]
+
 _UNICODE = Signs("─", "│", "▶", "◀", "×", "…")
 _ASCII = Signs("-", "|", ">", "<", "x", "~")
 
@@ -44,32 +48,35 @@ def leg_name(position: int | None) -> str:
     return chr(ord("A") + letter) + (str(round_) if round_ else "")
 
 
-def ladder_lines(ladder: Ladder, start: float, console: Console) -> Iterator[Text]:
+def ladder_lines(ladder: Ladder, start: float, console: Console, texts: Texts) -> Iterator[Text]:
     """One line a message, further ones for its Reason; times count from `start`."""
     signs = _UNICODE if speaks_unicode(console) else _ASCII
     participants = ladder.participants
     width = (console.width - _MARGIN) // max(1, len(participants))
     if width >= _MIN_COLUMN:
-        yield from _columns(ladder, participants, min(width, _MAX_COLUMN), start, signs)
+        lines = _columns(ladder, participants, min(width, _MAX_COLUMN), start, signs)
     else:
-        yield from _list(ladder, start, signs)
+        lines = _list(ladder, start, signs)
+    for line, row, indent in lines:
+        yield line
+        if row is not None:
+            yield from _noted(row, indent, texts)
 
 
 def _columns(
     ladder: Ladder, participants: list[Endpoint], width: int, start: float, signs: Signs
-) -> Iterator[Text]:
+) -> Iterator[_Line]:
     rails = {endpoint: width // 2 + width * at for at, endpoint in enumerate(participants)}
     header = " " * _MARGIN
     for endpoint in participants:
         name = endpoint_text(endpoint) if endpoint[1] else endpoint_text(endpoint)[:-2]
         header += set_cell_size(name[: width - 1].center(width), width)
-    yield Text(header, "bold")
+    yield Text(header, "bold"), None, 0
     previous = start
     for row in ladder.rows:
         line = Text(_margin(row, start, previous), "dim")
         line.append_text(_arrow(row, rails, width * len(participants), signs))
-        yield line
-        yield from _noted(row, _MARGIN + min(rails[row.source], rails[row.destination]) + 2)
+        yield line, row, _MARGIN + min(rails[row.source], rails[row.destination]) + 2
         previous = row.time
 
 
@@ -101,9 +108,9 @@ def _arrow(row: Row, rails: dict[Endpoint, int], width: int, signs: Signs) -> Te
     return drawn.append(body, _style(row)).append("".join(cells[right:]).rstrip())
 
 
-def _label(row: Row, signs: Signs, room: int, *, extra: str = "") -> str:
+def _label(row: Row, signs: Signs, room: int) -> str:
     """The label with how often it was sent, cut to the room; 0 = no bound."""
-    label = printable(row.label) + extra
+    label = printable(row.label)
     count = f" {signs.times}{row.count}" if row.count > 1 else ""
     if room and cell_len(label) + len(count) > room:
         label = set_cell_size(label, max(1, room - len(count) - 1)).rstrip() + signs.cut
@@ -122,19 +129,19 @@ def _style(row: Row) -> str:
     return "yellow" if row.method in ("CANCEL", "BYE") else "cyan"
 
 
-def _noted(row: Row, indent: int) -> Iterator[Text]:
+def _noted(row: Row, indent: int, texts: Texts) -> Iterator[Text]:
     notes = list(row.notes)
     if row.count > 1:
-        notes.append(f"{row.count} times, the last {row.last_time - row.time:+.3f} s later")
+        later = texts.number(row.last_time - row.time, 3)
+        notes.append(texts.t("view.times", count=texts.number(row.count), later=later))
     for note in notes:
         yield Text(" " * indent, "dim").append_text(wire(note, "dim"))
 
 
-def _list(ladder: Ladder, start: float, signs: Signs) -> Iterator[Text]:
+def _list(ladder: Ladder, start: float, signs: Signs) -> Iterator[_Line]:
     previous = start
     for row in ladder.rows:
         line = Text(_margin(row, start, previous), "dim")
         line.append(f"{endpoint_text(row.source)} {signs.right} {endpoint_text(row.destination)}  ")
-        yield line.append(_label(row, signs, 0), _style(row))
-        yield from _noted(row, _MARGIN)
+        yield line.append(_label(row, signs, 0), _style(row)), row, _MARGIN
         previous = row.time

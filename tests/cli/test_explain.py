@@ -152,7 +152,7 @@ def test_retransmissions_are_folded(sipwatch: Run, capture: Write) -> None:
     assert message["last_time"] - message["time"] == pytest.approx(31.5, abs=2e-6)
     text = sipwatch("explain", "s", path).stdout
     assert "INVITE ×7" in text
-    assert "7 times, the last +31.500 s later" in text
+    assert "7 times, the last 31.500 s later" in text
 
 
 def test_copies_of_one_packet_are_not_retransmissions(sipwatch: Run, capture: Write) -> None:
