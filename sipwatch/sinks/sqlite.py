@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from typing import Any
 
 from sipwatch.calls.types import Attempt, Call
@@ -24,6 +25,12 @@ from sipwatch.sinks.sink import SinkError
 LAYOUT = 1
 #: Rows written in one transaction.
 _BATCH = 500
+#: Rows kept while they cannot be written; then the oldest go.
+_MAX_HELD = 20_000
+#: When room is needed, one of so many goes at once.
+_SHARE = 20
+#: Times are kept to the microsecond: what began by then is before this much later.
+_NEXT_SECONDS = 1e-6
 #: How long another writer is waited for.
 _WAIT_SECONDS = 5.0
 _NUMBERS = frozenset(
@@ -55,8 +62,10 @@ class SqliteRecords:
     ) -> None:
         self.path = path
         self._style = style
-        self._attempts: list[tuple[Any, ...]] = []
-        self._calls: list[tuple[Any, ...]] = []
+        self._attempts: deque[tuple[Any, ...]] = deque(maxlen=_MAX_HELD)
+        self._calls: deque[tuple[Any, ...]] = deque(maxlen=_MAX_HELD)
+        #: Records lost because they could not be written for too long.
+        self.dropped = 0
         try:
             self._database = sqlite3.connect(path, isolation_level=None, timeout=wait_seconds)
         except sqlite3.Error as error:
@@ -69,15 +78,11 @@ class SqliteRecords:
 
     def attempt(self, attempt: Attempt) -> None:
         """Adds an attempt. Raises SinkError."""
-        self._attempts.append(_row(attempt_record(attempt, self._style)))
-        if len(self._attempts) >= _BATCH:
-            self.flush()
+        self._hold(self._attempts, _row(attempt_record(attempt, self._style)))
 
     def call(self, call: Call) -> None:
         """Adds a call. Raises SinkError."""
-        self._calls.append(_row(call_record(call, self._style)))
-        if len(self._calls) >= _BATCH:
-            self.flush()
+        self._hold(self._calls, _row(call_record(call, self._style)))
 
     def flush(self) -> None:
         """Writes what is held back, all or nothing; on SinkError it stays held back."""
@@ -108,6 +113,36 @@ class SqliteRecords:
             raise SinkError(f"{self.path}: {error}") from None
         return removed
 
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the database that hold something."""
+        pages, free, size = (
+            int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def remove_beyond(self, max_bytes: int) -> int:
+        """Deletes the oldest records until the rest takes at most `max_bytes`; how many went."""
+        removed = 0
+        try:
+            while self.used_bytes > max_bytes:
+                (count,) = self._database.execute("SELECT count(*) FROM attempts").fetchone()
+                offset = min(count // _SHARE, count - 1)
+                found = self._database.execute(
+                    "SELECT started_at FROM attempts ORDER BY started_at LIMIT 1 OFFSET ?",
+                    (max(0, offset),),
+                ).fetchone()
+                went = 0 if found is None else self.remove_before(found[0] + _NEXT_SECONDS)
+                if not went:
+                    break
+                removed += went
+            # Each step gives one page back.
+            self._database.execute("PRAGMA incremental_vacuum").fetchall()
+        except sqlite3.Error as error:
+            raise SinkError(f"{self.path}: {error}") from None
+        return removed
+
     def close(self) -> None:
         """Writes the rest and closes the database."""
         try:
@@ -115,11 +150,20 @@ class SqliteRecords:
         finally:
             self._database.close()
 
+    def _hold(self, rows: deque[tuple[Any, ...]], row: tuple[Any, ...]) -> None:
+        self.dropped += len(rows) == _MAX_HELD
+        rows.append(row)
+        # After a failure the next try comes with the next batch, not with every record.
+        if (len(self._attempts) + len(self._calls)) % _BATCH == 0:
+            self.flush()
+
     def _prepare(self) -> None:
         run = self._database.execute
         (layout,) = run("PRAGMA user_version").fetchone()
         if layout not in (0, LAYOUT):
             raise SinkError(f"written by another version (layout {layout})")
+        # Must be said before the first table: lets a database that forgets give pages back.
+        run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run(_table("attempts", ATTEMPT_FIELDS))

@@ -215,6 +215,57 @@ def test_sqlite_forgets_what_is_old(tmp_path: Path) -> None:
     sink.close()
 
 
+def test_sqlite_forgets_the_oldest_when_it_grows_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    sink = SqliteRecords(str(path))
+    attempts, _ = run(
+        [busy(at, call_id=f"c{at}", branch=f"z9hG4bK-{at}") for at in range(0, 3000, 2)]
+    )
+    for attempt in attempts:
+        sink.attempt(attempt)
+    sink.flush()
+    before = sink.used_bytes
+    removed = sink.remove_beyond(before // 2)
+    assert sink.used_bytes <= before // 2
+    assert 0 < removed < 1500
+    sink.close()
+    database = sqlite3.connect(path)
+    kept, first = database.execute("SELECT count(*), min(started_at) FROM attempts").fetchone()
+    assert kept == 1500 - removed
+    assert first == START + 2 * removed
+    assert database.execute("PRAGMA freelist_count").fetchone() == (0,)
+    database.close()
+
+
+def test_sqlite_that_cannot_shrink_gives_up(tmp_path: Path) -> None:
+    sink = SqliteRecords(str(tmp_path / "records.sqlite"))
+    for attempt in run(LEGS)[0]:
+        sink.attempt(attempt)
+    sink.flush()
+    assert sink.remove_beyond(0) == 3
+    assert sink.remove_beyond(0) == 0
+    sink.close()
+
+
+def test_sqlite_holds_back_a_bounded_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipwatch.sinks.sqlite._MAX_HELD", 40)
+    path = tmp_path / "records.sqlite"
+    attempts, _ = run(
+        [busy(at, call_id=f"c{at}", branch=f"z9hG4bK-{at}") for at in range(0, 200, 2)]
+    )
+    sink = SqliteRecords(str(path), wait_seconds=0.01)
+    for attempt in attempts:
+        sink.attempt(attempt)
+    assert sink.dropped == 60
+    sink.close()
+    database = sqlite3.connect(path)
+    kept, first = database.execute("SELECT count(*), min(started_at) FROM attempts").fetchone()
+    assert (kept, first) == (40, START + 120)
+    database.close()
+
+
 def test_a_file_that_is_no_database_of_ours(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("this is no database, although it is long enough to be one" * 100)
