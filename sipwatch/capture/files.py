@@ -244,4 +244,7 @@ class CaptureFiles:
 
 
 def _size(path: str) -> int:
-    return Path(path).stat().st_size
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -36,17 +37,23 @@ def expand(paths: Sequence[str]) -> list[str]:
 def _expand(path: str) -> Iterable[str]:
     if path == STANDARD_INPUT:
         return [path]
-    if "\0" in path:
-        raise CaptureError("a file name holds a zero byte")
-    if Path(path).is_dir():
-        return _folder(path)
-    if Path(path).exists():
-        return [path]
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:
+        raise CaptureError("a file name holds a zero byte") from None
+    except (FileNotFoundError, NotADirectoryError):
+        return _matching(path)
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror or error}") from None
+    return _folder(path) if stat.S_ISDIR(mode) else [path]
+
+
+def _matching(path: str) -> list[str]:
     if not _PATTERN.search(path):
         raise CaptureError(f"{path}: no such file or folder")
     matches = sorted(glob.glob(path, recursive=True))
-    files = [match for match in matches if not Path(match).is_dir()]
-    for folder in (match for match in matches if Path(match).is_dir()):
+    files = [match for match in matches if not os.path.isdir(match)]
+    for folder in (match for match in matches if os.path.isdir(match)):
         files += _captures(folder)
     if not files:
         raise CaptureError(f"{path}: no file matches this pattern")

@@ -23,7 +23,12 @@ STANDARD_INPUT = "-"
 
 def is_stream(path: str) -> bool:
     """Whether an input can be read only once, from its start: standard input, a pipe, a device."""
-    return path == STANDARD_INPUT or not stat.S_ISREG(os.stat(path).st_mode)
+    if path == STANDARD_INPUT:
+        return True
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 class Source:

@@ -71,10 +71,13 @@ def test_a_file_that_is_named_twice_is_read_once(folder: Path) -> None:
         ("empty", "is empty"),
         ("zero\0byte", "zero byte"),
         ("b.pcap/x", "no such file"),
+        ("x" * 300, "File name too long"),
+        ("dangling", "no such file"),
     ],
 )
 def test_one_line_says_what_is_wrong(folder: Path, path: str, message: str) -> None:
     (folder / "nocaptures").mkdir()
+    (folder / "dangling").symlink_to(folder / "nowhere")
     (folder / "nocaptures" / "text").write_text("text")
     with pytest.raises(CaptureError, match=message) as caught:
         CaptureFiles([f"{folder}/{path}"])
