@@ -137,8 +137,8 @@ class SqliteRecords:
                 if not went:
                     break
                 removed += went
-            # Each step gives one page back.
-            self._database.execute("PRAGMA incremental_vacuum").fetchall()
+            # A step gives one page back, and only a script is stepped to its end.
+            self._database.executescript("PRAGMA incremental_vacuum")
         except sqlite3.Error as error:
             raise SinkError(f"{self.path}: {error}") from None
         return removed
