@@ -49,7 +49,7 @@ _AFTER_BODY = re.compile(
     rb"|(?<=[>}\x00-\x1f\x80-\xff-])SIP/2\.0 [1-6][0-9]{2}(?: [^\r\n]*)?\r?\n"
 )
 _CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:", re.IGNORECASE)
-_CSEQ = re.compile(rb"\ncseq[ \t]*:\s*[0-9]+[ \t]+([^\s;]+)", re.IGNORECASE)
+_CSEQ = re.compile(rb"\ncseq[ \t]*:\s*[0-9]{1,10}[ \t]+([^\s;]+)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -170,22 +170,25 @@ def find_start(data: bytes | bytearray, start: int, end: int) -> int:
     """Where the first start line in ``data[start:end]`` begins, -1 if there is none."""
     at = data.find(b"SIP/2.0", start, end)
     while at >= 0:
+        # Each line is looked at once, however often it says SIP/2.0.
         line = max(data.rfind(b"\n", start, at) + 1, start)
         line_end = data.find(b"\n", at, end)
-        if line_end >= 0 and at - line <= MAX_START_LINE:
+        if line_end < 0:
+            break
+        if line_end - line <= MAX_START_LINE:
             if is_start_line(bytes(data[line : line_end + 1])):
                 return line
             embedded = _AFTER_BODY.search(data, line, line_end + 1)
             if embedded:
                 return embedded.start()
-        at = data.find(b"SIP/2.0", at + 7, end)
+        at = data.find(b"SIP/2.0", line_end, end)
     return -1
 
 
 class SipFramer:
     """SIP directly on the stream; ``searching`` for one that is not read from its beginning."""
 
-    __slots__ = ("_buffer", "_counts", "_needed", "_scanned", "_searching", "_skipping")
+    __slots__ = ("_buffer", "_counts", "_looked", "_needed", "_scanned", "_searching", "_skipping")
 
     transport = "TCP"
 
@@ -196,6 +199,9 @@ class SipFramer:
         self._needed = 0
         #: How far the buffer was searched for the end of the header section.
         self._scanned = 0
+        #: In a search, how far what follows the start line at the start of the buffer was looked
+        #: at; 0 without one.
+        self._looked = 0
         self._searching = searching
         #: Bytes to pass over: the rest of a body that is not kept.
         self._skipping = 0
@@ -267,7 +273,7 @@ class SipFramer:
 
     def _reset(self, *, searching: bool) -> None:
         self._buffer = bytearray()
-        self._needed = self._scanned = 0
+        self._needed = self._scanned = self._looked = 0
         self._searching = searching
 
     def _cut(self) -> list[bytes]:
@@ -303,6 +309,7 @@ class SipFramer:
         if start:
             del buffer[:start]
             self._scanned = max(self._scanned - start, 0)
+            self._looked = max(self._looked - start, 0)
         return messages
 
     def _skip_keep_alives(self, start: int) -> tuple[int, bool]:
@@ -351,31 +358,34 @@ class SipFramer:
         """Find the next message from ``start`` on; ends the search when it is there."""
         buffer = self._buffer
         begin = start
+        at, looked = (start, self._looked) if self._looked > start else (-1, start)
+        self._looked = 0
         while True:
-            at = find_start(buffer, start, len(buffer))
             if at < 0:
-                # What may be the beginning of a start line stays.
-                keep = max(buffer.rfind(b"\n") + 1, len(buffer) - MAX_START_LINE, begin)
-                self._counts.skipped_bytes += keep - begin
-                return keep
-            end, _ = head_end(buffer, at)
+                at = find_start(buffer, looked, len(buffer))
+                if at < 0:
+                    # What may be the beginning of a start line stays.
+                    keep = max(buffer.rfind(b"\n") + 1, len(buffer) - MAX_START_LINE, begin)
+                    self._counts.skipped_bytes += keep - begin
+                    return keep
+                looked = buffer.find(b"\n", at) + 1
+            end, body = head_end(buffer, max(looked - 3, at))
             # A start line that another one follows before the header section ends is in a body.
-            stop = len(buffer) if end < 0 else end + 2
-            line_end = buffer.find(b"\n", at) + 1
-            later = find_start(buffer, line_end, stop)
+            later = find_start(buffer, looked, len(buffer) if end < 0 else body)
             if later >= 0:
-                start = later
-                continue
-            if end < 0:
-                if len(buffer) - at > MAX_HEAD:
-                    start = line_end
-                    continue
+                at, looked = later, buffer.find(b"\n", later) + 1
+            elif end >= 0:
+                if has_identity(buffer[at:body]):
+                    break
+                at, looked = -1, body
+            elif len(buffer) - at > MAX_HEAD:
+                at, looked = -1, max(buffer.rfind(b"\n") + 1, looked)
+            else:
+                self._looked = max(buffer.rfind(b"\n") + 1, looked)
                 self._counts.skipped_bytes += at - begin
                 return at
-            if has_identity(buffer[at:stop]):
-                self._counts.skipped_bytes += at - begin
-                self._counts.resynchronised += 1
-                self._searching = False
-                self._scanned = 0
-                return at
-            start = line_end
+        self._counts.skipped_bytes += at - begin
+        self._counts.resynchronised += 1
+        self._searching = False
+        self._scanned = 0
+        return at

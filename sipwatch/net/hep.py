@@ -34,6 +34,9 @@ MAX_SIZE = 65_535
 #: Largest payload that a compressed chunk may grow to.
 _MAX_INFLATED = 262_144
 
+#: Chunks of one packet; agents send some twenty.
+_MAX_CHUNKS = 256
+
 #: 22 (IDP) and 50 (ESP) are what Kamailio and OpenSIPS put for TLS and WebSocket.
 _TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP", 22: "TLS", 50: "WS"}
 _PROTOCOL_NUMBERS = {"UDP": 17, "TCP": 6, "SCTP": 132, "TLS": 22, "WS": 6, "WSS": 22}
@@ -47,6 +50,7 @@ REASONS = (
     "cut",
     "length",
     "chunk_length",
+    "too_many_chunks",
     "family",
     "no_address",
     "no_payload",
@@ -123,7 +127,9 @@ def _chunks(data: bytes, end: int) -> Iterator[tuple[int, bytes]]:
     """Type and content of the generic (vendor 0) chunks, the first of each type."""
     seen = set()
     offset = 6
-    while offset < end:
+    for _ in range(_MAX_CHUNKS):
+        if offset == end:
+            return
         if offset + 6 > end:
             raise HepError("chunk_length")
         vendor = data[offset] << 8 | data[offset + 1]
@@ -137,6 +143,7 @@ def _chunks(data: bytes, end: int) -> Iterator[tuple[int, bytes]]:
             seen.add(kind)
             yield kind, data[offset + 6 : offset + length]
         offset += length
+    raise HepError("too_many_chunks")
 
 
 def _decode_3(data: bytes) -> HepPacket:

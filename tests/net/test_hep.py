@@ -130,6 +130,7 @@ def test_transports(number: int, name: str) -> None:
         (hep3(FAMILY4, b"\0\0\0"), "chunk_length"),
         (hep3(FAMILY4, b"\0\0\0\x0f\0\x05"), "chunk_length"),
         (hep3(FAMILY4, b"\0\0\0\x0f\xff\xff"), "chunk_length"),
+        (hep3(*[chunk(77, b"")] * 300), "too_many_chunks"),
     ],
 )
 def test_bad_version_3_packets(data: bytes, reason: str) -> None:
