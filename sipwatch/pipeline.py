@@ -16,7 +16,7 @@ from sipwatch.calls.types import Attempt, AttemptEnded, ClosedBy, DialogEnded, E
 from sipwatch.capture.files import CaptureFiles
 from sipwatch.capture.stats import CaptureStats
 from sipwatch.config import CORRELATION_RULES, Config
-from sipwatch.devices.registrations import Registrations
+from sipwatch.devices.watch import Devices
 from sipwatch.net.types import Batch, Datagram, Unreachable
 from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
@@ -69,34 +69,43 @@ class Pipeline:
         self.sip = SipCounts()
         self.dialects = Dialects(config.dialects)
         self.tracker = Tracker(tracker_settings(config, self.dialects))
-        self.registrations = Registrations()
+        self.devices = Devices(frozenset(a.packed for a in config.local_addresses))
+        self.registrations = self.devices.registrations
         #: Legs of ended calls with the time of that end.
         self._ended: deque[tuple[float, Attempt]] = deque()
         self.classifier = Classifier(
-            rule_settings(config), self.dialects, self.registrations, self.tracker.correlator
+            rule_settings(config), self.dialects, self.devices, self.tracker.correlator
         )
 
     def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:
         """Take one batch; what ended by it comes back judged."""
         tracker = self.tracker
         receive, wheel, pending = tracker.receive, tracker.wheel, tracker.events
+        batch = self.devices.begin(batch)
+        heard = self.devices.heard
         done: list[Event] = []
         self._let_go()
         for item in batch:
-            if item.time >= wheel.next_due:
-                self._pass(item.time, done)
+            now = item.time
+            if now >= wheel.next_due:
+                self._pass(now, done)
             if isinstance(item, Unreachable):
                 tracker.unreachable(item)
                 continue
+            heard[item.source] = now
             payload = item.payload
             method = method_of(payload)
             if method not in _DIALOG:
-                self._other(item, method)
+                status = _status(payload) if payload.startswith(b"SIP/") else 0
+                self._other(item, method, status)
                 continue
             try:
                 message = parse(payload)
             except SipError as error:
                 self.sip.malformed[error.reason] += 1
+                continue
+            if not method and message.method not in _DIALOG:
+                self._other(item, message.method, message.status)
                 continue
             self.sip.count(message.method, message.status)
             receive(item, message)
@@ -148,20 +157,10 @@ class Pipeline:
         done.extend(pending)
         pending.clear()
 
-    def _other(self, datagram: Datagram, method: str) -> None:
-        """A message outside of INVITE dialogs: counted, and of REGISTERs what the rules ask."""
-        payload = datagram.payload
-        status = _status(payload) if payload.startswith(b"SIP/") else 0
+    def _other(self, datagram: Datagram, method: str, status: int) -> None:
+        """A message outside of INVITE dialogs: counted, and what it says of a device."""
         self.sip.count(method, status)
-        if method != "REGISTER":
-            return
-        if not status:
-            self.registrations.request(datagram.source[0])
-        elif 200 <= status < 300:
-            try:
-                self.registrations.accepted(datagram.source[0], parse(payload))
-            except SipError as error:
-                self.sip.malformed[error.reason] += 1
+        self.devices.receive(datagram, method, status)
 
     def _let_go(self) -> None:
         """Untie the legs of ended calls, whose events have been taken.

@@ -141,6 +141,7 @@ class Tracker:
         attempt = self._quoted(report)
         if attempt is not None and not attempt.settled and attempt.icmp_at is None:
             attempt.icmp_at = report.time
+            attempt.icmp_packet = report.number
             attempt.icmp_code = report.code
             attempt.last_packet = report.number
 
@@ -310,6 +311,7 @@ class Tracker:
         attempt.last_packet = packet.number
         if attempt.first_response_at is None:
             attempt.first_response_at = now
+            attempt.first_response_packet = packet.number
             if self._deaf:
                 self._deaf.pop((attempt.source[0], attempt.destination[0]), None)
             attempt.one_way = False
@@ -596,6 +598,7 @@ class Tracker:
             if attempt.bye_at is not None or _of_other_fork(attempt, message, side):
                 continue
             attempt.bye_at = now
+            attempt.bye_packet = packet.number
             attempt.bye_by = side
             attempt.bye_reasons = message.reasons()
             if side == "caller" and attempt.caller_request_at is None:

@@ -138,6 +138,7 @@ class Attempt:
         "bye_at",
         "bye_by",
         "bye_ok_at",
+        "bye_packet",
         "bye_reasons",
         "call",
         "call_id",
@@ -176,12 +177,14 @@ class Attempt:
         "first_18x_at",
         "first_180_at",
         "first_response_at",
+        "first_response_packet",
         "forks",
         "from_tag",
         "group",
         "hidden_parent",
         "icmp_at",
         "icmp_code",
+        "icmp_packet",
         "identity",
         "interface",
         "invite",
@@ -260,6 +263,8 @@ class Attempt:
 
     # --- responses --------------------------------------------------------------------------
     first_response_at: float | None
+    #: Its packet number; 0 while there is none.
+    first_response_packet: int
     #: First 100; first 180; first 180 or 183; first 18x with a session description.
     trying_at: float | None
     first_180_at: float | None
@@ -301,6 +306,7 @@ class Attempt:
     bye_at: float | None
     bye_by: Side | None
     bye_ok_at: float | None
+    bye_packet: int
     bye_reasons: list[Reason]
     early_bye_at: float | None
     #: An accepted REFER, and who sent it.
@@ -314,6 +320,7 @@ class Attempt:
     # --- the network ------------------------------------------------------------------------
     icmp_at: float | None
     icmp_code: int
+    icmp_packet: int
     #: Packets were dropped by the capture while this attempt was open.
     losses: bool
     #: Only the requests of this flow are in view.
@@ -410,6 +417,7 @@ class Attempt:
         self.replaced_by = None
         self.session_expires = None
         self.icmp_at = None
+        self.icmp_packet = self.bye_packet = self.first_response_packet = 0
         self.icmp_code = 0
         self.losses = self.one_way = False
         self.role = self.direction = "unknown"
@@ -495,15 +503,27 @@ class Attempt:
         return max(0.0, self.bye_at - self.answered_at)
 
 
+class InviteKey(NamedTuple):
+    """What identifies the first leg of an attempt (RFC 3261 17.1.3)."""
+
+    call_id: bytes
+    from_tag: bytes
+    branch: bytes
+    cseq: int
+
+
 class Call:
     """Everything one caller experienced: the caller's attempt and those it gave rise to."""
 
     __slots__ = (
+        "__weakref__",
         "attempts",
         "callback_requested",
         "ended",
         "outcome_hint",
         "returned_at",
+        "returned_by",
+        "returns",
         "root",
         "serial",
         "verdict",
@@ -517,8 +537,12 @@ class Call:
         self.attempts = [root]
         self.ended = False
         self.verdict: Verdict | None = None
+        #: A missed call: whether its caller asked to be called back, and when and by whom he was.
         self.callback_requested = False
         self.returned_at: float | None = None
+        self.returned_by: str | None = None
+        #: The first INVITE of the missed call that this one returns, or asks a return of.
+        self.returns: InviteKey | None = None
         self.outcome_hint: str | None = None
 
 

@@ -1,35 +1,130 @@
-"""Who registers where: the part of the devices' history that the rules ask for (11c, 404)."""
+"""Who is registered where and until when: REGISTERs and what the registrar granted.
+
+Sans-I/O: `request` and `response` take one message with the packet that brought it. The grant is
+read from the 2xx alone (RFC 3261 10.3 step 8 lists every contact of the address-of-record in it),
+so a capture of one direction still tells; the request adds who asked, from where and how long it
+took. Bounded: the least recently renewed address-of-record goes first.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TypeVar
 
+from sipwatch.devices.bounds import make_room, take_stale
+from sipwatch.devices.types import Binding, Endpoint, Packet, Sighting
+from sipwatch.devices.wire import (
+    LONGEST,
+    Contact,
+    aor_of,
+    contact_key,
+    contacts_of,
+    endpoint_of,
+    public_of,
+    seconds_in,
+    transaction_of,
+    user_in,
+    value_of,
+)
 from sipwatch.sip import grammar
-from sipwatch.sip.message import Message
 from sipwatch.sip.uri import parse_uri
 
-_MOST = 100_000
+#: Addresses that register, addresses-of-record, and contacts of each.
+MOST_ADDRESSES = 100_000
+MOST_AORS = 50_000
+MOST_CONTACTS = 8
+#: REGISTERs that wait for their response, challenges that wait for theirs, and those that were
+#: answered of late; and the longest REGISTER that is waited with.
+MOST_PENDING = 4096
+LONGEST_REQUEST = 16_384
+#: Timer F: a request that got no final response by now gets none (RFC 3261 17.1.2.2).
+TIMEOUT_SECONDS = 32.0
+#: How often what timed out is looked for.
+_SWEEP_SECONDS = 1.0
+#: Two sightings of one message closer than this are copies: a sender waits T1 (17.1.2.2).
+COPY_SECONDS = 0.02
+#: Contacts that are read of one 2xx.
+_MOST_LISTED = 64
+#: Upper edges of the histogram of the registration request delay, in seconds.
+DELAY_EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_CHALLENGES = frozenset((401, 407))
 _Key = TypeVar("_Key")
 
 
-class Registrations:
-    """Addresses that sent REGISTERs, and which registrar answered which user; bounded."""
+class RegistrationCounts:
+    """The measures of RFC 6076 4.1 and 4.2, as plain numbers."""
+
+    __slots__ = (
+        "attempts",
+        "delay_buckets",
+        "delay_seconds",
+        "ineffective",
+        "moves",
+        "successful",
+        "timeouts",
+    )
 
     def __init__(self) -> None:
+        #: REGISTERs, neither retransmitted nor sent again with credentials.
+        self.attempts = 0
+        self.successful = 0
+        #: IRA: refused (challenges are no refusals) or never answered; the latter alone.
+        self.ineffective = 0
+        self.timeouts = 0
+        #: RRD: from the first REGISTER, challenge included, to its 2xx. Sum, and how many lay at
+        #: or below each of `DELAY_EDGES` but above the one before; the last is beyond all.
+        self.delay_seconds = 0.0
+        self.delay_buckets = [0] * (len(DELAY_EDGES) + 1)
+        #: Registrations renewed from another address or port.
+        self.moves = 0
+
+    def delayed(self, seconds: float) -> None:
+        """One more successful registration that took so long."""
+        self.successful += 1
+        self.delay_seconds += seconds
+        for place, edge in enumerate(DELAY_EDGES):
+            if seconds <= edge:
+                self.delay_buckets[place] += 1
+                return
+        self.delay_buckets[-1] += 1
+
+
+class _Asked:
+    """A REGISTER that waits for its final response."""
+
+    __slots__ = ("begun", "challenged", "last", "packet", "sent")
+
+    def __init__(self, packet: Packet, begun: float, challenged: bool) -> None:
+        self.packet = packet
+        #: When the first REGISTER of the chain was sent.
+        self.begun = begun
+        self.challenged = challenged
+        self.sent = 1
+        self.last = packet.time
+
+
+class Registrations:
+    """Addresses that sent REGISTERs, and the contacts that registrars granted; bounded."""
+
+    def __init__(self, local_addresses: frozenset[bytes] = frozenset()) -> None:
+        self.counts = RegistrationCounts()
+        #: The addresses of the monitored host are one registrar.
+        self._local = local_addresses
         self._registering: OrderedDict[bytes, None] = OrderedDict()
-        self._served: OrderedDict[tuple[bytes, str], None] = OrderedDict()
+        #: (registrar, user) to contacts; a contact once dropped stays until others need its place.
+        self._bindings: OrderedDict[tuple[bytes, str], dict[bytes, Binding]] = OrderedDict()
+        #: (registrar, contact) to the contact's binding; None while it is of two users.
+        self._by_contact: dict[tuple[bytes, bytes], Binding | None] = {}
+        self._pending: dict[bytes, _Asked] = {}
+        #: Branches that were answered of late: when, and the contact that was granted.
+        self._answered: dict[bytes, tuple[float, Binding | None]] = {}
+        #: Call-ID of a challenged REGISTER to when its chain began and when it was challenged.
+        self._challenged: dict[bytes, tuple[float, float]] = {}
+        self._sweep_at = 0.0
 
-    def request(self, source: bytes) -> None:
-        """A REGISTER came from this address."""
-        _remember(self._registering, source)
-
-    def accepted(self, registrar: bytes, message: Message) -> None:
-        """The registrar at this address sent this 2xx to a REGISTER."""
-        value = message.header("to")
-        if value is not None:
-            user = parse_uri(grammar.parse_name_addr(value).uri).user
-            _remember(self._served, (registrar, user))
+    # --- what others ask ------------------------------------------------------------------------
 
     def registers(self, address: bytes) -> bool:
         """Whether REGISTERs came from this address."""
@@ -37,13 +132,295 @@ class Registrations:
 
     def registrar_of(self, address: bytes, user: str) -> bool:
         """Whether the host at this address answered this user's REGISTERs."""
-        return (address, user) in self._served
+        return (self._registrar(address), user) in self._bindings
+
+    def contacts(self, registrar: bytes, uri: bytes) -> list[Binding]:
+        """The contacts, gone ones too, of the address-of-record that a Request-URI names."""
+        user = user_in(uri).decode("utf-8", "replace")
+        found = list(self._bindings.get((self._registrar(registrar), user), {}).values())
+        if len({binding.aor for binding in found}) > 1:
+            # One user name in several domains of this registrar.
+            named = parse_uri(uri.decode("utf-8", "replace")).user_at_host
+            found = [binding for binding in found if binding.aor == named]
+        return found
+
+    def binding(self, registrar: bytes, uri: bytes, destination: Endpoint) -> Binding | None:
+        """The contact that a request to this Request-URI at this destination is for.
+
+        By the contact itself, as a registrar sends it; else of the user's contacts the one that
+        is at the destination. None when several or none are.
+        """
+        exact = self._by_contact.get((self._registrar(registrar), contact_key(uri)))
+        if exact is not None:
+            return exact
+        found = self.contacts(registrar, uri)
+        here = [b for b in found if destination in (b.source, endpoint_of(b.contact))]
+        if len(here) != 1:
+            here = [b for b in found if b.moved_from(destination) is not None]
+        return here[0] if len(here) == 1 else None
+
+    def all(self) -> Iterator[Binding]:
+        """Every contact that is remembered, gone ones too."""
+        for known in self._bindings.values():
+            yield from known.values()
+
+    def active(self, now: float) -> int:
+        """How many contacts are registered now: granted, not given up, not expired."""
+        return sum(binding.valid_at(now) is True for binding in self.all())
+
+    def entries(self) -> dict[str, int]:
+        """How much is held, by kind."""
+        return {
+            "registering": len(self._registering),
+            "aors": len(self._bindings),
+            "contacts": sum(map(len, self._bindings.values())),
+            "pending": len(self._pending) + len(self._challenged) + len(self._answered),
+        }
+
+    def _registrar(self, address: bytes) -> bytes:
+        return b"" if address in self._local else address
+
+    # --- messages -------------------------------------------------------------------------------
+
+    def request(self, packet: Packet) -> None:
+        """A REGISTER."""
+        _remember(self._registering, packet.source[0])
+        payload, now = packet.payload, packet.time
+        branch = transaction_of(payload)
+        asked = self._pending.get(branch)
+        if asked is not None:
+            asked.sent += now - asked.last > COPY_SECONDS
+            asked.last = now
+            return
+        if now >= self._sweep_at:
+            self.sweep(now)
+        answered = self._answered.get(branch)
+        if answered is not None:
+            if answered[1] is not None and now - answered[0] > COPY_SECONDS:
+                answered[1].heard = False
+            return
+        begun = now
+        challenged = None
+        if self._challenged:
+            challenged = self._challenged.pop(value_of(payload, b"Call-ID")[:LONGEST], None)
+        if challenged is None:
+            self.counts.attempts += 1
+        else:
+            begun = challenged[0]
+        if len(payload) <= LONGEST_REQUEST:
+            make_room(self._pending, MOST_PENDING)
+            self._pending[branch] = _Asked(packet, begun, challenged is not None)
+
+    def response(self, packet: Packet, status: int) -> None:
+        """A response to a REGISTER."""
+        if status < 200:
+            return
+        payload, now = packet.payload, packet.time
+        branch = transaction_of(payload)
+        if branch in self._answered:
+            return
+        asked = self._pending.pop(branch, None)
+        granted = None
+        if 200 <= status < 300:
+            granted = self._accepted(packet, asked)
+        elif asked is not None and status in _CHALLENGES:
+            make_room(self._challenged, MOST_PENDING)
+            self._challenged[value_of(payload, b"Call-ID")[:LONGEST]] = (asked.begun, now)
+        elif asked is not None and status >= 400:
+            self.counts.ineffective += 1
+        make_room(self._answered, MOST_PENDING)
+        self._answered[branch] = (now, granted)
+
+    def sweep(self, now: float) -> None:
+        """Give up REGISTERs that were not answered for Timer F, and challenges not retried."""
+        self._sweep_at = now + _SWEEP_SECONDS
+        before = now - TIMEOUT_SECONDS
+        for asked in take_stale(self._pending, lambda asked: asked.packet.time, before):
+            # Over UDP a request that nobody answers is sent again: if it was not, its response
+            # took a way that is not in view.
+            if asked.sent > 1 or asked.packet.transport != "UDP":
+                self.counts.ineffective += 1
+                self.counts.timeouts += 1
+        take_stale(self._challenged, lambda challenged: challenged[1], before)
+        take_stale(self._answered, lambda answered: answered[0], before)
+
+    # --- what a 2xx says --------------------------------------------------------------------------
+
+    def _accepted(self, packet: Packet, asked: _Asked | None) -> Binding | None:
+        if asked is not None:
+            self.counts.delayed(max(0.0, packet.time - asked.begun))
+        aor, user = aor_of(packet.payload)
+        if not aor:
+            return None
+        registrar = self._registrar(packet.source[0])
+        known = self._of_user(registrar, user)
+        listed = {c.key: c for c in contacts_of(packet.payload)[:_MOST_LISTED]}
+        seen = Sighting(packet.time, packet.number)
+        mine = self._mine(packet, asked, listed)
+        binding = None
+        if mine is not None and len(mine.key) <= LONGEST:
+            binding = known.get(mine.key)
+            if binding is None:
+                binding = self._new(registrar, known, (aor, user), mine, packet, asked)
+            elif binding.gone is None:
+                _renewed(binding, asked, seen)
+            self._grant(binding, mine, mine.key in listed, packet, asked)
+        for contact, other in known.items():
+            if other is binding or other.aor != aor:
+                continue
+            entry = listed.get(contact)
+            if entry is None:
+                other.gone = other.gone or seen
+            elif entry.expires is not None:
+                other.expires_at = packet.time + entry.expires
+                other.gone = None
+        return binding
+
+    def _of_user(self, registrar: bytes, user: str) -> dict[bytes, Binding]:
+        key = (registrar, user)
+        known = self._bindings.get(key)
+        if known is not None:
+            self._bindings.move_to_end(key)
+            return known
+        if len(self._bindings) >= MOST_AORS:
+            (oldest, _), contacts = self._bindings.popitem(last=False)
+            for binding in list(contacts.values()):
+                self._forget(oldest, contacts, binding)
+        known = self._bindings[key] = {}
+        return known
+
+    def _mine(
+        self, packet: Packet, asked: _Asked | None, listed: dict[bytes, Contact]
+    ) -> Contact | None:
+        """The contact of the device itself, as the registrar has it; None where none is asked."""
+        if asked is None:
+            return next(iter(listed.values())) if len(listed) == 1 else None
+        own = contacts_of(asked.packet.payload)
+        if not own or own[0].key == b"*":
+            return None
+        for contact in own:
+            if contact.key in listed:
+                return listed[contact.key]
+        if _wished(asked, own[0]) == 0:
+            return own[0]
+        # The registrar may write it anew, with the address that it sees.
+        here = [c for c in listed.values() if endpoint_of(c.key) == asked.packet.source]
+        if len(here) == 1:
+            return here[0]
+        return next(iter(listed.values())) if len(listed) == 1 else own[0]
+
+    def _new(
+        self,
+        registrar: bytes,
+        known: dict[bytes, Binding],
+        who: tuple[str, str],
+        contact: Contact,
+        packet: Packet,
+        asked: _Asked | None,
+    ) -> Binding:
+        """A contact that was not known: a device's first, or its next one in another place."""
+        source = packet.destination if asked is None else asked.packet.source
+        binding = Binding(*who, contact.key, source, Sighting(packet.time, packet.number))
+        binding.call_id = value_of(packet.payload, b"Call-ID")[:LONGEST]
+        binding.instance = contact.instance[:LONGEST]
+        if asked is not None:
+            binding.asked = contacts_of(asked.packet.payload)[0].key[:LONGEST]
+        before = [old for old in known.values() if _same_device(old, binding)]
+        if before:
+            last = max(before, key=lambda old: old.granted)
+            binding.former = list(last.former)
+            binding.moves, binding.reacted = last.moves, last.reacted
+            if last.source != source:
+                binding.leave(last.source, last.registered)
+                self.counts.moves += 1
+        if len(known) >= MOST_CONTACTS:
+            first = min(known.values(), key=lambda old: (old.gone is None, old.granted))
+            self._forget(registrar, known, first)
+        known[contact.key] = binding
+        place = (registrar, contact.key)
+        other = self._by_contact.get(place, binding)
+        clash = other is None or (other.aor != binding.aor and other.valid_at(packet.time) is True)
+        self._by_contact[place] = None if clash else binding
+        return binding
+
+    def _grant(
+        self,
+        binding: Binding,
+        contact: Contact,
+        listed: bool,
+        packet: Packet,
+        asked: _Asked | None,
+    ) -> None:
+        """What the registrar says of this contact: for how long it is granted, or not any more."""
+        was = binding.registered
+        granted = Sighting(packet.time, packet.number)
+        binding.registered = binding.granted = granted
+        binding.public = public_of(packet.payload)
+        binding.heard = True
+        if asked is not None:
+            sent = asked.packet
+            binding.registered = Sighting(sent.time, sent.number)
+            binding.user_agent = value_of(sent.payload, b"User-Agent")[:LONGEST]
+            binding.transport = sent.transport
+            if sent.source != binding.source:
+                binding.leave(binding.source, was)
+                binding.source = sent.source
+                self.counts.moves += 1
+            if asked.challenged:
+                binding.reacted = binding.registered
+        seconds = contact.expires
+        if seconds is None:
+            seconds = seconds_in(grammar.text(value_of(packet.payload, b"Expires")))
+        if not listed:
+            seconds = 0  # given up with an expiry of 0 (10.2.2): the list is without it
+        binding.seconds = seconds
+        binding.expires_at = None if seconds is None else granted.time + seconds
+        binding.gone = granted if seconds == 0 else None
+
+    # --- bounds -----------------------------------------------------------------------------------
+
+    def _forget(self, registrar: bytes, known: dict[bytes, Binding], binding: Binding) -> None:
+        del known[binding.contact]
+        place = (registrar, binding.contact)
+        if self._by_contact.get(place, self) in (binding, None):
+            del self._by_contact[place]
+
+
+def _wished(asked: _Asked, contact: Contact) -> int | None:
+    """The seconds that a REGISTER asks for: of its contact, else of the whole (10.2.1.1)."""
+    if contact.expires is not None:
+        return contact.expires
+    return seconds_in(grammar.text(value_of(asked.packet.payload, b"Expires")))
+
+
+def _same_device(one: Binding, other: Binding) -> bool:
+    """Whether two contacts of one user are one device, now here and now there.
+
+    It keeps its instance for ever (RFC 5626 4.1) and its Call-ID while it runs (RFC 3261 10.2);
+    behind a NAT it asks for the same contact, whatever the registrar makes of it.
+    """
+    if one.instance or other.instance:
+        return one.instance == other.instance
+    return one.call_id == other.call_id or one.asked == other.asked
+
+
+def _renewed(binding: Binding, asked: _Asked | None, seen: Sighting) -> None:
+    """A contact that was granted before is registered again: how regularly, and from where."""
+    again = seen if asked is None else Sighting(asked.packet.time, asked.packet.number)
+    gap = max(0.0, again.time - binding.registered.time)
+    binding.refreshes += 1
+    binding.gap_total += gap
+    binding.longest_gap = max(binding.longest_gap, gap)
+    if binding.expires_at is not None and again.time > binding.expires_at:
+        binding.late += 1
+    if binding.heard:
+        binding.reacted = again
 
 
 def _remember(table: OrderedDict[_Key, None], key: _Key) -> None:
     if key in table:
         table.move_to_end(key)
         return
-    if len(table) >= _MOST:
+    if len(table) >= MOST_ADDRESSES:
         table.popitem(last=False)
     table[key] = None
