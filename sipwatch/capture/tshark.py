@@ -2,245 +2,28 @@
 
 Interface, times in epoch seconds::
 
-    for batch in TsharkFile("calls.pcapng", keylog="keys.log").batches(): ...
+    for batch in TsharkFiles(["calls.pcapng"], keylog="keys.log").batches(): ...
 
-    capture = TsharkLive(["eth0"], keylog="keys.log")
-    capture.open(); capture.start()
-    batch = capture.poll(timeout)
-
-`TsharkFiles` stands in for `sipwatch.capture.files.CaptureFiles`, `TsharkLive` for
-`sipwatch.capture.live.LiveCapture`: same calls, same datagrams, packet numbers of the file. With a
-key log (the SSLKEYLOGFILE format of browsers and TLS libraries, draft-ietf-tls-keylogfile) SIP
-over TLS 1.2 and 1.3 comes out with the transport ``TLS`` or ``WSS``.
-
-tshark prints one JSON object for each packet that holds SIP or an ICMP error, with the bytes of
-each layer in hexadecimal. Messages are taken from the bytes of the SIP layer, addresses and ports
-from those of the headers below it, so nothing depends on how tshark words things. SIP that an
-ICMP error quotes is no message; the error becomes the same report as ours.
+`TsharkFiles` stands in for `sipwatch.capture.files.CaptureFiles`: same calls, same datagrams,
+packet numbers of the file. With a key log (the SSLKEYLOGFILE format of browsers and TLS libraries,
+draft-ietf-tls-keylogfile) SIP over TLS 1.2 and 1.3 comes out with the transport ``TLS`` or ``WSS``.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import selectors
 import shutil
-import struct
 import subprocess
-import tempfile
-import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import accumulate
 from typing import Any
 
 from sipwatch.capture import inputs, merge
-from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.stats import CaptureError, CaptureStats, FileReport
-from sipwatch.net import icmp, recognise
-from sipwatch.net.dispatch import SIP_PORTS
-from sipwatch.net.packet import Malformed, Packet
-from sipwatch.net.types import Batch, Datagram, Endpoint
-
-_FILTER = "sip || icmp.type == 3 || icmpv6.type == 1"
-
-#: Settings under which tshark looks as far as we do: SIP on any port, before what a port is
-#: registered for, segments in any order, ESP without encryption.
-_PREFERENCES = (
-    "tcp.try_heuristic_first:TRUE",
-    "udp.try_heuristic_first:TRUE",
-    "tcp.reassemble_out_of_order:TRUE",
-    "esp.enable_null_encryption_decode_heuristic:TRUE",
-)
-
-_CHUNK = 1 << 16
-
-#: Longest line that is believed; a packet is 256 KB at most and each byte appears a few times.
-_MAX_LINE = 16 << 20
-
-#: Seconds that tshark gets to end by itself before it is killed.
-_PATIENCE = 2.0
-
-#: What tshark says when all is well.
-_COURTESIES = ("could be dangerous", "Capturing on", "packets captured", "packet captured")
-
-_NETWORKS = {"ip": 4, "ipv6": 6}
-_TRANSPORTS = {"udp": "UDP", "tcp": "TCP", "sctp": "SCTP"}
-
-
-def is_available() -> bool:
-    """Whether tshark is installed."""
-    return shutil.which("tshark") is not None
-
-
-# One packet ----------------------------------------------------------------------------------
-
-
-def parse_packet(line: bytes, interface: str) -> Batch:
-    """What one line of ``tshark -T ek -x`` holds; empty for lines that are no packet.
-
-    Raises ValueError, KeyError, IndexError or struct.error for a line that is not as it should be.
-    """
-    if not line.startswith(b'{"timestamp"'):
-        return []
-    layers: dict[str, Any] = json.loads(line)["layers"]
-    frame = layers["frame"]
-    number = int(frame["frame_frame_number"])
-    when = float(frame["frame_frame_time_epoch"])
-    protocols: list[str] = frame["frame_frame_protocols"].split(":")
-    for name, version in (("icmp", 4), ("icmpv6", 6)):
-        if name in protocols:
-            return _report(layers, name, version, Packet(when, b"", interface, number))
-    if "sip" not in protocols:
-        return []
-    below = protocols[: protocols.index("sip")]
-    network = [name for name in below if name in _NETWORKS][-1]
-    carrier = [name for name in below if name in _TRANSPORTS][-1]
-    header = _raw(layers, network)[-1]
-    ports = _raw(layers, carrier)[-1]
-    source, destination = _addresses(header, network)
-    source_port, destination_port = struct.unpack_from("!HH", ports)
-    is_udp = carrier == "udp"
-    has_ident = network == "ip" and carrier != "tcp"
-    found: Batch = []
-    for payload in _raw(layers, "sip"):
-        start = recognise.start_of(payload)
-        if start < 0:
-            continue
-        found.append(
-            Datagram(
-                when,
-                (source, source_port),
-                (destination, destination_port),
-                _transport(carrier, below),
-                payload[start:],
-                interface,
-                number,
-                struct.unpack_from("!H", header, 4)[0] if has_ident else -1,
-                struct.unpack_from("!I", ports, 4)[0] if is_udp else -1,
-            )
-        )
-    return found
-
-
-def _raw(layers: dict[str, Any], name: str) -> list[bytes]:
-    """The bytes of all layers of a name, the outermost first."""
-    found = layers[name + "_raw"]
-    return [bytes.fromhex(one) for one in ([found] if isinstance(found, str) else found)]
-
-
-def _addresses(header: bytes, network: str) -> tuple[bytes, bytes]:
-    if network == "ip":
-        return header[12:16], header[16:20]
-    return header[8:24], header[24:40]
-
-
-def _transport(carrier: str, below: Sequence[str]) -> str:
-    """The name of the transport by the layers between IP and SIP."""
-    is_secure = "tls" in below or "dtls" in below
-    if "websocket" in below:
-        return "WSS" if is_secure else "WS"
-    return "TLS" if is_secure else _TRANSPORTS[carrier]
-
-
-def _report(layers: dict[str, Any], name: str, version: int, packet: Packet) -> Batch:
-    """An ICMP error: what it quotes is found as in our own decoder."""
-    packet.data = _raw(layers, name)[0]
-    network = "ip" if version == 4 else "ipv6"
-    packet.source, packet.destination = _addresses(_raw(layers, network)[-1], network)
-    try:
-        report = icmp.unreachable(packet, 0, len(packet.data), version=version)
-    except (Malformed, struct.error, IndexError):
-        return []
-    return [] if report is None else [report]
-
-
-# The process ---------------------------------------------------------------------------------
-
-
-class _Process:
-    """A tshark that runs: complete lines of its output, and what it complained about."""
-
-    def __init__(
-        self, arguments: Sequence[str], keylog: str | None, decode_as: Sequence[str]
-    ) -> None:
-        """Start it. Raises `CaptureError` where that cannot be."""
-        if not is_available():
-            raise CaptureError("tshark is not installed; on Debian: apt install tshark")
-        command = ["tshark", "-n", "-Q", "-l", "-T", "ek", "-x", "-J", "frame", "-Y", _FILTER]
-        for preference in _PREFERENCES:
-            command += ["-o", preference]
-        if keylog is not None:
-            if not os.access(keylog, os.R_OK):
-                raise CaptureError(f"{keylog}: the key log cannot be read")
-            command += ["-o", f"tls.keylog_file:{os.path.abspath(keylog)}"]
-        for rule in decode_as:
-            command += ["-d", rule]
-        self._folder = tempfile.TemporaryDirectory(prefix="sipwatch-tshark-")
-        self._messages = Path(self._folder.name, "messages")
-        # What the user has set for Wireshark's windows is not for us: an empty configuration.
-        environment = {**os.environ, "LC_ALL": "C", "WIRESHARK_CONFIG_DIR": self._folder.name}
-        try:
-            with self._messages.open("wb") as messages:
-                self._process = subprocess.Popen(
-                    [*command, *arguments],
-                    stdin=None if "-" in arguments else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=messages,
-                    env=environment,
-                )
-        except OSError as error:
-            self._folder.cleanup()
-            raise CaptureError(f"tshark cannot be started: {error.strerror or error}") from None
-        assert self._process.stdout is not None
-        self._output = self._process.stdout
-        self._rest = b""
-        self.is_at_end = False
-
-    def fileno(self) -> int:
-        """The descriptor to wait for."""
-        return self._output.fileno()
-
-    def read(self) -> list[bytes]:
-        """The lines that are there, after waiting for the first bytes; none at the end."""
-        data = os.read(self.fileno(), _CHUNK)
-        if not data:
-            self.is_at_end = True
-            return []
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _MAX_LINE:
-            self._rest = b""
-        return lines
-
-    def complaint(self) -> str:
-        """The first thing it said that is not a courtesy."""
-        with self._messages.open("rb") as messages:
-            lines = messages.read(_CHUNK).decode(errors="replace").splitlines()
-        for line in lines:
-            text = line.removeprefix("tshark: ").strip()
-            if text and not any(courtesy in text for courtesy in _COURTESIES):
-                return text
-        return ""
-
-    def end(self) -> int:
-        """Wait for its end, or bring it about; the exit status."""
-        if self._process.poll() is None:
-            if not self.is_at_end:
-                self._process.terminate()
-            try:
-                self._process.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._output.close()
-        return self._process.returncode
-
-    def close(self) -> None:
-        """End it and forget what it said."""
-        self.end()
-        self._folder.cleanup()
-
-
-# Files ---------------------------------------------------------------------------------------
+from sipwatch.capture.tshark_output import BAD_LINE, parse_packet
+from sipwatch.capture.tshark_process import Process, is_available
+from sipwatch.net.types import Batch, Datagram
 
 
 class TsharkFile:
@@ -256,6 +39,8 @@ class TsharkFile:
         self._keylog = keylog
         self._decode_as = decode_as
         self.report = FileReport(path, format="by tshark")
+        #: Whether `measure` found that it ends within a packet, or worse.
+        self.is_damaged = False
         #: Lines of tshark that could not be understood.
         self.malformed = 0
         #: SIP messages and ICMP reports handed on.
@@ -267,7 +52,7 @@ class TsharkFile:
         if self.path != "-" and os.path.isfile(self.path) and not os.path.getsize(self.path):
             raise CaptureError(f"{self.path}: the file is empty")
         self.measure()
-        process = _Process(["-r", self.path], self._keylog, self._decode_as)
+        process = Process(["-r", self.path], self._keylog, self._decode_as)
         try:
             while not process.is_at_end:
                 batch = self._parse(process.read())
@@ -296,6 +81,7 @@ class TsharkFile:
             text=True,
             check=False,
         )
+        self.is_damaged = bool(run.returncode)
         values = run.stdout.split("\t")
         if len(values) != 5:
             return
@@ -316,15 +102,19 @@ class TsharkFile:
         for line in lines:
             try:
                 batch += parse_packet(line, self.path)
-            except (ValueError, KeyError, IndexError, struct.error):
+            except BAD_LINE:
                 self.malformed += 1
+        self.count(batch)
+        return batch
+
+    def count(self, batch: Batch) -> None:
+        """Take note of what the file gave."""
         for one in batch:
             if isinstance(one, Datagram):
                 self.sip_datagrams += 1
             else:
                 self.unreachables += 1
             self.report.seen(one.time)
-        return batch
 
     def _end(self, status: int, complaint: str) -> None:
         if not status:
@@ -356,6 +146,8 @@ class TsharkFiles:
         self._since = float("-inf") if since is None else since
         self._until = float("inf") if until is None else until
         self._late = 0
+        self._keylog = keylog
+        self._decode_as = decode_as
         self._files = [
             TsharkFile(path, keylog, decode_as=decode_as) for path in inputs.expand(paths)
         ]
@@ -389,11 +181,14 @@ class TsharkFiles:
         if len(self._files) == 1:
             yield from self._read(self._files[0])
             return
-        members = []
         for file in self._files:
             file.measure()
-            starts = file.report.first_time
-            members.append(merge.Member(0.0 if starts is None else starts, self._opener(file)))
+        self._files.sort(key=_starts)
+        if _follow_one_another(self._files) and shutil.which("mergecap") is not None:
+            yield from _Joined(self._files, self._keylog, self._decode_as).batches()
+            self._done += self._files
+            return
+        members = [merge.Member(_starts(file), self._opener(file)) for file in self._files]
         yield from merge.merge(members, self._count_late)
 
     def _opener(self, file: TsharkFile) -> Any:
@@ -407,120 +202,74 @@ class TsharkFiles:
         self._late += 1
 
 
-# Live ----------------------------------------------------------------------------------------
+def _starts(file: TsharkFile) -> float:
+    return 0.0 if file.report.first_time is None else file.report.first_time
 
 
-class TsharkLive:
-    """Interfaces through tshark, for encrypted SIP whose keys are logged while it runs.
+def _follow_one_another(files: Sequence[TsharkFile]) -> bool:
+    """Whether files, sorted by their first packet, are whole and do not overlap in time."""
+    last = float("-inf")
+    for file in files:
+        report = file.report
+        if report.first_time is None or report.last_time is None or report.first_time < last:
+            return False
+        if file.is_damaged:
+            return False
+        last = report.last_time
+    return True
 
-    `open` starts tshark and needs its permission to capture; the calls are those of
-    `LiveCapture`. ``ports`` limits what the kernel hands over; fragments always pass.
+
+class _Joined:
+    """The members of a rotating set as one stream through one tshark.
+
+    A TLS connection can only be read by who saw it begin, and those of phones last for days: what
+    began in one file must be known in the next.
     """
 
     def __init__(
-        self,
-        interfaces: Sequence[str],
-        keylog: str | None = None,
-        *,
-        ports: Sequence[int] = tuple(sorted(SIP_PORTS)),
-        decode_as: Sequence[str] = (),
+        self, files: Sequence[TsharkFile], keylog: str | None, decode_as: Sequence[str]
     ) -> None:
-        self._interfaces = tuple(interfaces)
+        self._files = files
         self._keylog = keylog
-        self._ports = tuple(ports)
         self._decode_as = decode_as
-        self._process: _Process | None = None
-        self._selector = selectors.DefaultSelector()
-        self._now = 0.0
-        self.report = FileReport(", ".join(interfaces), format="by tshark")
-        self.malformed = 0
+        #: Packets before the end of each file.
+        self._ends = list(accumulate(file.report.packets for file in files))
 
-    def open(self) -> None:
-        """Start tshark. Raises `LiveCaptureError`."""
-        arguments: list[str] = []
-        ports = " or ".join(f"port {port}" for port in self._ports)
-        # Offset 6 of IPv4: more fragments, or not the first one; IPv6: a fragment header.
-        fragments = "(ip[6:2] & 0x3fff != 0) or (ip6[6] == 44)"
-        for name in self._interfaces:
-            arguments += ["-i", name, "-f", f"{ports} or {fragments} or icmp or icmp6"]
-        try:
-            self._process = _Process(arguments, self._keylog, self._decode_as)
-        except CaptureError as error:
-            raise LiveCaptureError(str(error)) from None
-        self._selector.register(self._process, selectors.EVENT_READ)
-
-    def start(self) -> None:
-        """tshark captures from `open` on."""
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when `poll` has something to read."""
-        return self._running().fileno()
-
-    def poll(self, timeout: float) -> Batch:
-        """What has come; an empty batch after ``timeout`` seconds without.
-
-        Raises `LiveCaptureError` when tshark has ended: an interface went, or it may not capture.
-        """
-        process = self._running()
-        deadline = time.monotonic() + timeout
-        while True:
-            left = max(0.0, deadline - time.monotonic())
-            if not self._selector.select(left):
-                self._now = max(self._now, time.time() - _HOLD)
-                return []
-            lines = process.read()
-            if process.is_at_end:
-                process.end()
-                complaint = process.complaint() or "it ended"
-                self.close()
-                raise LiveCaptureError(f"tshark: {complaint}")
-            batch = self._parse(lines)
-            if batch:
-                return batch
-
-    def now(self) -> float:
-        """The time up to which packets have been returned; it goes on when nothing comes."""
-        return self._now
-
-    def stats(self) -> CaptureStats:
-        """What was read; tshark does not say how many packets it saw."""
-        return CaptureStats([self.report])
-
-    def drain(self) -> Batch:
-        """What is there already, before an end."""
-        return self.poll(0.0)
-
-    def close(self) -> None:
-        """End tshark."""
-        if self._process is not None:
-            self._selector.unregister(self._process)
-            self._process.close()
-            self._process = None
-
-    def _running(self) -> _Process:
-        if self._process is None:
-            raise LiveCaptureError("the capture is not open")
-        return self._process
+    def batches(self) -> Iterator[Batch]:
+        """Datagrams with the name of their file and the packet number in it."""
+        paths = [os.path.abspath(file.path) for file in self._files]
+        with subprocess.Popen(
+            ["mergecap", "-a", "-w", "-", *paths],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as joiner:
+            process = Process(["-r", "-"], self._keylog, self._decode_as, joiner.stdout)
+            try:
+                while not process.is_at_end:
+                    batch = self._parse(process.read())
+                    if batch:
+                        yield batch
+                if process.end() or joiner.wait():
+                    what = process.complaint() or "the files could not be joined"
+                    self._files[-1].report.lost(self._files[-1].report.bytes, what)
+            finally:
+                process.close()
+                joiner.terminate()
 
     def _parse(self, lines: list[bytes]) -> Batch:
-        batch: Batch = []
+        found: Batch = []
         for line in lines:
             try:
-                batch += parse_packet(line, self.report.name)
-            except (ValueError, KeyError, IndexError, struct.error):
-                self.malformed += 1
-        for one in batch:
-            self.report.packets += 1
-            self.report.seen(one.time)
-            self._now = max(self._now, one.time)
-        return batch
-
-
-#: Seconds that a packet may take through tshark before time is taken to have passed it.
-_HOLD = 1.0
-
-
-def ports_as_rules(endpoints: Sequence[Endpoint | int]) -> list[str]:
-    """Rules for `decode_as` that take SIP over TLS on these ports for granted."""
-    ports = [one if isinstance(one, int) else one[1] for one in endpoints]
-    return [f"tls.port=={port},sip" for port in ports]
+                batch = parse_packet(line, "")
+            except BAD_LINE:
+                self._files[0].malformed += 1
+                continue
+            for one in batch:
+                which = min(bisect_right(self._ends, one.number - 1), len(self._files) - 1)
+                file = self._files[which]
+                before = self._ends[which] - file.report.packets
+                placed = one._replace(interface=file.path, number=one.number - before)
+                file.count([placed])
+                found.append(placed)
+        return found

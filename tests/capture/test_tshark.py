@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import struct
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,7 +24,9 @@ from tls_talk import (
 from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.files import CaptureFiles
 from sipwatch.capture.stats import CaptureError
-from sipwatch.capture.tshark import TsharkFile, TsharkFiles, TsharkLive, parse_packet
+from sipwatch.capture.tshark import TsharkFile, TsharkFiles
+from sipwatch.capture.tshark_live import TsharkLive
+from sipwatch.capture.tshark_output import BAD_LINE, parse_packet
 from sipwatch.net.types import Batch, Datagram
 
 SHARED = Path(__file__).parents[3] / "shared" / "captures"
@@ -175,7 +177,7 @@ def test_without_tshark_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_lines_that_are_not_as_they_should_be(line: bytes) -> None:
-    with pytest.raises((ValueError, KeyError, IndexError, struct.error)):
+    with pytest.raises(BAD_LINE):
         parse_packet(line, "x")
 
 
@@ -231,7 +233,7 @@ def test_another_port_by_a_rule(tls: TlsTalk, tmp_path: Path) -> None:
     assert [one.payload for one in found] == [text for _, text in TALK]
 
 
-def test_several_files_come_in_order_of_time(
+def test_files_that_overlap_come_in_order_of_time(
     tls: TlsTalk, tls_capture: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.pcap"
@@ -243,6 +245,27 @@ def test_several_files_come_in_order_of_time(
     assert source.bytes_read == source.bytes_total == 2 * tls_capture.stat().st_size
     limited = TsharkFiles([str(tls_capture)], str(tls.keylog), since=times[8], until=times[8])
     assert 0 < len(read(limited)) < len(times) // 2
+
+
+def test_connections_cross_the_edges_of_a_rotating_set(
+    tls: TlsTalk, tls_capture: Path, tmp_path: Path
+) -> None:
+    """Packets 12 and 45 lie within connections: only who saw the handshake can read on."""
+    whole = read(TsharkFile(str(tls_capture), str(tls.keylog)))
+    paths = [str(tmp_path / name) for name in ("2-first", "1-second", "0-third")]
+    for path, packets in zip(paths, ("1-12", "13-45", "46-99999"), strict=True):
+        command = ["editcap", "-r", str(tls_capture), path, packets]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    source = TsharkFiles(paths[::-1], str(tls.keylog))
+    found = read(source)
+    assert [one.payload for one in found] == [one.payload for one in whole]
+    begins = dict(zip(paths, (0, 12, 45), strict=True))
+    assert [begins[one.interface] + one.number for one in found] == [one.number for one in whole]
+    stats = source.stats()
+    assert stats.sip_datagrams == len(whole)
+    assert [file.packets for file in stats.files][:2] == [12, 33]
+    assert stats.damage == []
+    assert source.bytes_read == source.bytes_total
 
 
 def test_live_with_a_key_log_that_grows(tls: TlsTalk) -> None:
