@@ -14,7 +14,7 @@ from pathlib import Path
 import ladder
 import parties
 from generate import Packet
-from network import Party, Segment, run_in
+from network import Party, Segment
 from wire import Loss, Wire
 
 # SIP, and the unreachables of both address families.
@@ -231,10 +231,6 @@ class Lab:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no {start!r} within {seconds} s")
             time.sleep(0.05)
-
-    def run(self, name: str, *command: str) -> None:
-        """A short command on a host."""
-        run_in(self[name].namespace, list(command))
 
     def _script(self, user: str, from_user: str, options: dict[str, object]) -> ladder.Script:
         script = ladder.Script(user=user, from_user=from_user)

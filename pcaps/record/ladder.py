@@ -21,7 +21,7 @@ branch of their INVITE, an ACK to a 2xx has one of its own.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
 REASON_PHRASES = {
@@ -132,7 +132,6 @@ class Script:
     vias: int = 1  # Via values on the INVITE that the callee gets
     headers: tuple[str, ...] = ()  # on every message of this side
     port: int = 5060  # of the called side
-    out: list[str] = field(default_factory=list)
 
 
 def caller_xml(steps: list[Step], script: Script) -> str:

@@ -3,7 +3,7 @@
 Plays the scenarios with real programs in network namespaces of their own (root is needed), several
 at a time, writes each capture and its truth file to ``pcaps/``, and leaves nothing behind. Names
 may be shell patterns; ``--list`` prints them. After a verdict was changed in a definition,
-``--truth`` is enough; ``--check`` and ``--readme`` need no root either.
+``--truth`` is enough; ``--check`` and ``--index`` need no root either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import generate
-import readme
+import index
 import scenarios
 import scenarios_written
 import truth
@@ -54,7 +54,9 @@ def main() -> int:
     instead.add_argument(
         "--check", action="store_true", help="only compare the truth files with the definitions"
     )
-    instead.add_argument("--readme", action="store_true", help="only write the table of README.md")
+    instead.add_argument(
+        "--index", action="store_true", help="only write the table of README.md, and demo.toml"
+    )
     options = parser.parse_args()
     chosen = [s for s in scenarios.ALL if _wanted(s.name, options.names)]
     if not chosen:
@@ -62,8 +64,8 @@ def main() -> int:
     if options.list:
         print("\n".join(s.name for s in chosen))
         return 0
-    if options.readme:
-        readme.write(TARGET)
+    if options.index:
+        index.write(TARGET)
         return 0
     if options.truth:
         return _all_of(chosen, options, _retell, "written")
