@@ -78,10 +78,13 @@ class Cut(NamedTuple):
 class _Datagram:
     """The fragments of one datagram: disjoint pieces sorted by offset."""
 
-    __slots__ = ("first", "holds", "offsets", "pieces", "size", "tag", "time", "total")
+    __slots__ = ("first", "holds", "is_copy", "offsets", "pieces", "size", "tag", "time", "total")
 
-    def __init__(self, time: float) -> None:
+    def __init__(self, time: float, is_copy: bool) -> None:
         self.time = time
+        #: Whether it begins right after one of the same key that was handed on: a copy, which is
+        #: handed on as well when it is complete, or what copies of single fragments leave over.
+        self.is_copy = is_copy
         self.offsets: list[int] = []
         #: Parallel to `offsets`: (bytes, bytes it had on the wire).
         self.pieces: list[tuple[bytes, int]] = []
@@ -181,15 +184,14 @@ class Reassembler:
             self._drop(key, "timed_out")
             datagram = None
         if datagram is None:
-            if self._is_copy(key, time):
-                return None
-            datagram = self._open[key] = _Datagram(time)
+            datagram = self._open[key] = _Datagram(time, self._is_known(key, time))
         if not self._agrees_on_length(datagram, offset + length, more):
             return None
         if offset == 0 and datagram.first < 0:
             datagram.first = protocol
             datagram.tag = tag
-            self._partial[key] = datagram
+            if not datagram.is_copy:
+                self._partial[key] = datagram
         self._insert(datagram, offset, data, length)
         if datagram.size == datagram.total:
             return self._complete(key, datagram, time)
@@ -283,12 +285,12 @@ class Reassembler:
         self._close(key, datagram.time + self.limits.partial_seconds + _LATE_SECONDS)
         return cut
 
-    def _is_copy(self, key: _Key, time: float) -> bool:
+    def _is_known(self, key: _Key, time: float) -> bool:
+        """Whether a datagram of this key was handed on a moment ago."""
         forget_at = self._closed.get(key)
         if forget_at is None:
             return False
         if time <= forget_at:
-            self._counts["duplicate"] += 1
             return True
         del self._closed[key]
         return False
@@ -304,6 +306,7 @@ class Reassembler:
             self._drop(next(iter(self._open)), "evicted")
 
     def _drop(self, key: _Key, reason: str) -> None:
+        reason = "duplicate" if self._open[key].is_copy else reason
         self._forget(key)
         self._counts[reason] += 1
 

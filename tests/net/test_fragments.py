@@ -63,14 +63,25 @@ def test_duplicates_are_counted() -> None:
     assert nonzero(reassembler)["duplicate"] == 2
 
 
-def test_the_copies_of_a_whole_datagram_give_nothing() -> None:
+def test_a_copy_of_the_whole_datagram_is_handed_on_as_one() -> None:
+    """As the copy of a datagram in one piece would be; who counts copies needs to see it."""
     pieces = pieces_of(PAYLOAD, 800)
     reassembler = Reassembler()
     assert play(reassembler, pieces) == [WHOLE]
-    assert play(reassembler, pieces, time=0.02) == []
-    assert len(reassembler) == 0
-    # A sender that uses the identification again later sends another datagram.
+    assert play(reassembler, pieces, time=0.02) == [WHOLE]
     assert play(reassembler, pieces, time=3.0) == [WHOLE]
+    assert len(reassembler) == 0
+
+
+def test_what_copies_of_each_fragment_leave_over_is_not_missed() -> None:
+    reassembler = Reassembler()
+    first, second, third, last = pieces_of(PAYLOAD, 800)
+    script = [first, first, second, second, third, third, last, last]
+    assert play(reassembler, script) == [WHOLE]
+    assert reassembler.advance(1.0) == []
+    assert reassembler.advance(100.0) == []
+    assert len(reassembler) == 0
+    assert nonzero(reassembler) == {"fragments": 8, "datagrams": 1, "duplicate": 4}
 
 
 def test_where_fragments_overlap_the_first_wins() -> None:
@@ -192,7 +203,9 @@ def test_a_first_fragment_alone_is_handed_on() -> None:
     assert reassembler.held_bytes == 0
     # What comes late is swallowed.
     assert play(reassembler, pieces_of(PAYLOAD, 800)[1:], time=11.5) == []
+    assert reassembler.advance(60.0) == []
     assert len(reassembler) == 0
+    assert "timed_out" not in nonzero(reassembler)
 
 
 def test_a_first_fragment_goes_as_far_as_the_first_hole() -> None:
@@ -315,8 +328,12 @@ def test_any_cut_order_and_duplication_gives_the_payload(
     extra = data.draw(st.lists(st.sampled_from(pieces), max_size=4))
     order = data.draw(st.permutations(pieces + extra))
     reassembler = Reassembler()
-    assert play(reassembler, list(order)) == [Whole(UDP_NUMBER, payload)]
+    found = play(reassembler, list(order))
+    assert found
+    assert set(found) == {Whole(UDP_NUMBER, payload)}
+    assert reassembler.advance(100.0) == []
     assert reassembler.held_bytes == 0
+    assert reassembler.stats()["timed_out"] == 0
 
 
 @given(
