@@ -25,6 +25,8 @@ from sipwatch.sip.message import SipError, method_of, parse
 
 #: Legs of an ended call are kept this long (seconds), for the pairing of others.
 KEPT_SECONDS = 5.0
+#: And not more of them than this.
+KEPT_MOST = 20_000
 #: Methods whose messages belong to INVITE dialogs; the others are only counted.
 _DIALOG = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER", ""))
 
@@ -171,7 +173,7 @@ class Pipeline:
         """
         ended = self._ended
         over = self.tracker.now - KEPT_SECONDS
-        while ended and ended[0][0] < over:
+        while ended and (ended[0][0] < over or len(ended) > KEPT_MOST):
             ended.popleft()[1].untie()
 
 

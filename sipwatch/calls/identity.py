@@ -15,6 +15,8 @@ from sipwatch.sip.uri import parse_uri
 
 #: Digits that must agree from the right when both numbers are at least this long.
 _SIGNIFICANT_DIGITS = 7
+#: What is longer is no name of anybody, and would fill the caches.
+_LONGEST_USER = 80
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _NUMBER = re.compile(r"\+?[0-9 ().-]+$")
 #: Users that hide a number or stand for none.
@@ -48,14 +50,14 @@ def user_of(value: bytes) -> str:
     start = value.find(b"sip:")
     if start >= 0 and b"%" not in value and b'"' not in value[start:]:
         end = value.find(b"@", start)
-        if 0 < end < start + 80:
+        if 0 < end < start + _LONGEST_USER:
             return (
                 value[start + 4 : end]
                 .partition(b":")[0]
                 .partition(b";")[0]
                 .decode("utf-8", "replace")
             )
-    return parse_uri(grammar.parse_name_addr(value).uri).user
+    return parse_uri(grammar.parse_name_addr(value).uri).user[:_LONGEST_USER]
 
 
 def keys_of(message: Message) -> frozenset[str]:

@@ -33,6 +33,11 @@ class Calls:
     def join(self, attempt: Attempt, parent: Attempt | None, call: Call) -> None:
         """Make the attempt a member of this call, caused by `parent` when that is in view."""
         self.leave(attempt)
+        if len(call.attempts) >= MOST_MEMBERS and not self._thin(call):
+            # Hundreds of legs that all live are no caller's call but somebody's flood.
+            self.counts["crowded"] += 1
+            self.begin(attempt)
+            return
         attempt.parent = parent
         if parent is not None:
             if not parent.children and parent.role == "caller":
@@ -40,8 +45,6 @@ class Calls:
             parent.children.append(attempt)
             attempt.hidden_parent = False
         attempt.call = call
-        if len(call.attempts) >= MOST_MEMBERS:
-            self._thin(call)
         call.attempts.append(attempt)
 
     def leave(self, attempt: Attempt) -> None:
@@ -59,14 +62,16 @@ class Calls:
                 call.root = call.attempts[0]
             attempt.call = None
 
-    def _thin(self, call: Call) -> None:
+    def _thin(self, call: Call) -> bool:
+        """Drop the oldest leg that is over; whether there was one."""
         for other in call.attempts[1:]:
             if other.settled and other.dialog_over:
                 call.attempts.remove(other)
                 if other.parent is not None and other in other.parent.children:
                     other.parent.children.remove(other)
                 self.counts["thinned"] += 1
-                return
+                return True
+        return False
 
     def end_if_over(self, call: Call, now: float) -> None:
         """Say that the call is over when nothing of it can go on.

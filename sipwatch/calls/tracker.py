@@ -52,6 +52,9 @@ CHALLENGE_SECONDS = 32.0
 RETRY_SECONDS = 5.0
 #: A dialog whose session timer passed is given this much more (RFC 4028 section 10).
 SESSION_GRACE_SECONDS = 60.0
+#: Legs that live at once under one Call-ID; the oldest goes first beyond it. No proxy forks so
+#: wide, and each message is compared with them all.
+MOST_LEGS = 128
 #: Late messages are recognised this long after the end of a dialog.
 RECENT_SECONDS = 40.0
 
@@ -222,7 +225,10 @@ class Tracker:
 
     def _begin(self, packet: Packet, message: Message, invite: Message | None) -> Attempt:
         if len(self._open) >= self.settings.max_attempts:
-            self._evict()
+            self._evict(next(iter(self._open.values())))
+        known = self._by_call_id.get(message.call_id)
+        if known is not None and len(known) >= MOST_LEGS:
+            self._evict(known[0])
         self._serial += 1
         attempt = Attempt(self._serial, packet, message, invite)
         self._open[attempt.serial] = attempt
@@ -423,7 +429,7 @@ class Tracker:
             else:
                 attempt.copies += 1
                 self.counts["duplicates"] += 1
-        else:
+        elif len(attempt.forks) < MOST_LEGS:
             attempt.forks |= {message.to_tag}
 
     def _refusal(self, attempt: Attempt, message: Message, now: float) -> None:
@@ -751,9 +757,8 @@ class Tracker:
         for call_id in stale:
             del recent[call_id]
 
-    def _evict(self) -> None:
-        """Make room: the oldest attempt is settled with what is known of it."""
-        attempt = next(iter(self._open.values()))
+    def _evict(self, attempt: Attempt) -> None:
+        """Make room: this attempt, the oldest, is settled with what is known of it."""
         self.counts["evictions"] += 1
         self.correlator.release(attempt)
         if attempt.terminal_at is None:

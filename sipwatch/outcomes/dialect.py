@@ -23,6 +23,8 @@ from sipwatch.sip.reason import Reason
 
 Meaning = Literal["caller", "ring_timer", "no_progress", "rerouted"]
 _MOST_AGENTS = 4096
+#: Of a Server or User-Agent value as much is looked at, and remembered.
+LONGEST_AGENT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ class Dialects:
 
     def of_agent(self, agent: bytes) -> Dialect:
         """The dialect of a Server or User-Agent value; `UNKNOWN` for all others."""
+        agent = agent[:LONGEST_AGENT]
         found = self._agents.get(agent)
         if found is None:
             if len(self._agents) >= _MOST_AGENTS:

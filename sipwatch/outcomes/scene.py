@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from sipwatch.calls.types import Attempt
-from sipwatch.outcomes.dialect import UNKNOWN, Dialect, Dialects
+from sipwatch.outcomes.dialect import LONGEST_AGENT, UNKNOWN, Dialect, Dialects
 from sipwatch.outcomes.phones import is_phone
 from sipwatch.outcomes.ring_timers import Learned, RingTimers
 from sipwatch.outcomes.settings import RuleSettings
@@ -250,7 +250,8 @@ def agent_of(message: Message | None) -> str:
     """The Server or User-Agent of a message; empty when it has neither."""
     if message is None:
         return ""
-    return grammar.text(message.glimpse("Server") or message.glimpse("User-Agent"))
+    agent = message.glimpse("Server") or message.glimpse("User-Agent") or b""
+    return grammar.text(agent[:LONGEST_AGENT])
 
 
 def left_at(caller: Attempt) -> float | None:

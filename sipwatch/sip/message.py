@@ -40,7 +40,9 @@ COMPACT_NAMES: dict[bytes, bytes] = {
 #: Longest head that is read; a longer one is no SIP of this world.
 MAX_HEAD_BYTES = 65_536
 
-_STATUS_LINE = re.compile(rb"(?i:SIP)/2\.0[ \t]+([1-6][0-9][0-9])(?:[ \t]+([^\r\n]*))?\r?$")
+# None of these may try one run of white space in more than one way: a datagram of nothing but
+# spaces would stop the program for minutes.
+_STATUS_LINE = re.compile(rb"(?i:SIP)/2\.0[ \t]+([1-6][0-9][0-9])(?:[ \t][^\r\n]*)?\r?$")
 _REQUEST_LINE = re.compile(
     rb"([A-Za-z0-9.!%*_+`'~-]{1,32})[ \t]+([^ \t\r\n]+)[ \t]+(?i:SIP)/2\.0[ \t]*\r?$"
 )
@@ -52,7 +54,7 @@ _STATUS: dict[bytes, int] = {b"%d " % code: code for code in range(100, 700)}
 #: A line that begins with one of these continues the one before it (7.3.1).
 _FOLD = frozenset(b" \t")
 _FOLDED = (b" ", b"\t")
-_FOLDING = re.compile(rb"[ \t]*\r?\n[ \t]+")
+_FOLDING = re.compile(rb"(?<![ \t])[ \t]*\r?\n[ \t]+")
 _TOKEN = re.compile(rb"[!-9;-~]+[ \t]*$")
 _KEYS: dict[bytes, bytes] = {}
 _MOST_KEYS = 4096

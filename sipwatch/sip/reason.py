@@ -16,6 +16,10 @@ class Reason(NamedTuple):
     text: str
 
 
+#: As much of a value is read: the texts of PBXs are short, and they are remembered.
+_LONGEST = 512
+
+
 def parse_reasons(values: list[bytes]) -> list[Reason]:
     """Reason values in their order; a value without a protocol is passed over.
 
@@ -23,7 +27,7 @@ def parse_reasons(values: list[bytes]) -> list[Reason]:
     """
     reasons = []
     for value in values:
-        reason = _parse(value)
+        reason = _parse(value[:_LONGEST])
         if reason is not None:
             reasons.append(reason)
     return reasons
