@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from sipwatch.capture.errors import LiveCaptureError
+from sipwatch.capture.live import CaptureEvent
 from sipwatch.capture.stats import CaptureError, CaptureStats, FileReport
 from sipwatch.capture.tshark_output import BAD_LINE, parse_packet
 from sipwatch.capture.tshark_process import Process
@@ -95,6 +96,10 @@ class TsharkLive:
     def stats(self) -> CaptureStats:
         """What was read; tshark does not say how many packets it saw."""
         return CaptureStats([self.report])
+
+    def events(self) -> list[CaptureEvent]:
+        """Nothing happens to the interfaces that would not end the capture."""
+        return []
 
     def drain(self) -> Batch:
         """What is there already, before an end."""
