@@ -76,7 +76,11 @@ class Pipeline:
         #: Legs of ended calls with the time of that end.
         self._ended: deque[tuple[float, Attempt]] = deque()
         self.classifier = Classifier(
-            rule_settings(config), self.dialects, self.devices, self.tracker.correlator
+            rule_settings(config),
+            self.dialects,
+            self.devices,
+            self.tracker.correlator,
+            self.devices,
         )
 
     def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from sipwatch.devices.bounds import make_room, take_stale
 from sipwatch.devices.types import Endpoint, Packet, Reach, Sighting
-from sipwatch.devices.wire import transaction_of, user_in
+from sipwatch.devices.wire import from_user_of, transaction_of, user_in
 
 #: Destinations that are remembered, the least recently pinged go first; pings under way.
 MOST_PINGED = 50_000
@@ -37,10 +37,17 @@ class Pings:
         #: Transaction to who is pinged, and when it was sent first and last.
         self._under_way: dict[bytes, tuple[Reach, float, float]] = {}
         self._sweep_at = 0.0
+        #: Places that ping, and (address, user of From) to the latest of them: who is it.
+        self._places: dict[Endpoint, None] = {}
+        self._askers: dict[tuple[bytes, str], tuple[Endpoint, Sighting]] = {}
 
     def reach(self, endpoint: Endpoint, user: bytes) -> Reach | None:
         """How pings to this user at this place fare; pings to no user are the host's own."""
         return self._reach.get((endpoint, user)) or self._reach.get((endpoint, b""))
+
+    def asker(self, address: bytes, user: str) -> tuple[Endpoint, Sighting] | None:
+        """From which port at this address this user sends OPTIONS, and since when."""
+        return self._askers.get((address, user))
 
     def all(self) -> Iterator[Reach]:
         """Everybody who was pinged."""
@@ -48,7 +55,11 @@ class Pings:
 
     def entries(self) -> dict[str, int]:
         """How much is held, by kind."""
-        return {"pinged": len(self._reach), "pings": len(self._under_way)}
+        return {
+            "pinged": len(self._reach),
+            "pinging": len(self._places),
+            "pings": len(self._under_way),
+        }
 
     def request(self, packet: Packet) -> None:
         """An OPTIONS request."""
@@ -69,6 +80,8 @@ class Pings:
                 self._drop_oldest()
             reach = self._reach[key] = Reach(*key, packet.source)
         reach.asker = packet.source
+        if packet.source not in self._places:
+            self._new_place(packet)
         self.sent += 1
         reach.sent += 1
         reach.sent_at = now
@@ -103,6 +116,14 @@ class Pings:
         """Wait no more for answers that cannot come any more."""
         self._sweep_at = now + _SWEEP_SECONDS
         take_stale(self._under_way, lambda ping: ping[1], now - TIMEOUT_SECONDS)
+
+    def _new_place(self, packet: Packet) -> None:
+        """Pings come from a place that has sent none before: who is it?"""
+        make_room(self._places, MOST_PINGED)
+        make_room(self._askers, MOST_PINGED)
+        self._places[packet.source] = None
+        key = (packet.source[0], from_user_of(packet.payload))
+        self._askers[key] = (packet.source, Sighting(packet.time, packet.number))
 
     def _drop_oldest(self) -> None:
         """Make room: the half that was not pinged for longest goes."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from sipwatch.devices.bounds import make_room, take_stale
-from sipwatch.devices.types import Binding, Endpoint, Packet, Sighting
+from sipwatch.devices.types import Binding, Endpoint, Grant, Packet, Sighting
 from sipwatch.devices.wire import (
     LONGEST,
     Contact,
@@ -24,7 +24,7 @@ from sipwatch.devices.wire import (
     public_of,
     seconds_in,
     transaction_of,
-    user_in,
+    user_of,
     value_of,
 )
 from sipwatch.sip import grammar
@@ -134,10 +134,13 @@ class Registrations:
         """Whether the host at this address answered this user's REGISTERs."""
         return (self._registrar(address), user) in self._bindings
 
+    def of_user(self, registrar: bytes, user: str) -> list[Binding]:
+        """The contacts of this user, gone ones too."""
+        return list(self._bindings.get((self._registrar(registrar), user), {}).values())
+
     def contacts(self, registrar: bytes, uri: bytes) -> list[Binding]:
         """The contacts, gone ones too, of the address-of-record that a Request-URI names."""
-        user = user_in(uri).decode("utf-8", "replace")
-        found = list(self._bindings.get((self._registrar(registrar), user), {}).values())
+        found = self.of_user(registrar, user_of(uri))
         if len({binding.aor for binding in found}) > 1:
             # One user name in several domains of this registrar.
             named = parse_uri(uri.decode("utf-8", "replace")).user_at_host
@@ -150,6 +153,8 @@ class Registrations:
         By the contact itself, as a registrar sends it; else of the user's contacts the one that
         is at the destination. None when several or none are.
         """
+        if not self._bindings:
+            return None
         exact = self._by_contact.get((self._registrar(registrar), contact_key(uri)))
         if exact is not None:
             return exact
@@ -166,7 +171,7 @@ class Registrations:
 
     def active(self, now: float) -> int:
         """How many contacts are registered now: granted, not given up, not expired."""
-        return sum(binding.valid_at(now) is True for binding in self.all())
+        return sum(binding.grant.valid_at(now) is True for binding in self.all())
 
     def entries(self) -> dict[str, int]:
         """How much is held, by kind."""
@@ -255,25 +260,22 @@ class Registrations:
         registrar = self._registrar(packet.source[0])
         known = self._of_user(registrar, user)
         listed = {c.key: c for c in contacts_of(packet.payload)[:_MOST_LISTED]}
-        seen = Sighting(packet.time, packet.number)
-        mine = self._mine(packet, asked, listed)
+        own = contacts_of(asked.packet.payload) if asked is not None else ()
+        given_up = asked is not None and bool(own) and _wished(asked, own[0]) == 0
+        mine = _own_contact(packet, asked, own, listed, given_up)
         binding = None
         if mine is not None and len(mine.key) <= LONGEST:
+            # A registrar that lists nothing at all still grants what was asked for.
+            kept = mine.key in listed or not given_up
+            grant = _granted(mine, kept, packet, asked)._replace(alone=len(listed) == 1)
             binding = known.get(mine.key)
             if binding is None:
                 binding = self._new(registrar, known, (aor, user), mine, packet, asked)
-            elif binding.gone is None:
-                _renewed(binding, asked, seen)
-            self._grant(binding, mine, mine.key in listed, packet, asked)
-        for contact, other in known.items():
-            if other is binding or other.aor != aor:
-                continue
-            entry = listed.get(contact)
-            if entry is None:
-                other.gone = other.gone or seen
-            elif entry.expires is not None:
-                other.expires_at = packet.time + entry.expires
-                other.gone = None
+            elif binding.grant.gone is None:
+                _renewed(binding, grant.registered)
+            self._grant(binding, grant, packet, asked)
+        if listed or given_up:
+            _note_others(known, binding, aor, listed, packet)
         return binding
 
     def _of_user(self, registrar: bytes, user: str) -> dict[bytes, Binding]:
@@ -289,26 +291,6 @@ class Registrations:
         known = self._bindings[key] = {}
         return known
 
-    def _mine(
-        self, packet: Packet, asked: _Asked | None, listed: dict[bytes, Contact]
-    ) -> Contact | None:
-        """The contact of the device itself, as the registrar has it; None where none is asked."""
-        if asked is None:
-            return next(iter(listed.values())) if len(listed) == 1 else None
-        own = contacts_of(asked.packet.payload)
-        if not own or own[0].key == b"*":
-            return None
-        for contact in own:
-            if contact.key in listed:
-                return listed[contact.key]
-        if _wished(asked, own[0]) == 0:
-            return own[0]
-        # The registrar may write it anew, with the address that it sees.
-        here = [c for c in listed.values() if endpoint_of(c.key) == asked.packet.source]
-        if len(here) == 1:
-            return here[0]
-        return next(iter(listed.values())) if len(listed) == 1 else own[0]
-
     def _new(
         self,
         registrar: bytes,
@@ -320,62 +302,49 @@ class Registrations:
     ) -> Binding:
         """A contact that was not known: a device's first, or its next one in another place."""
         source = packet.destination if asked is None else asked.packet.source
-        binding = Binding(*who, contact.key, source, Sighting(packet.time, packet.number))
+        binding = Binding(*who, contact.key, source, _granted(contact, True, packet, asked))
         binding.call_id = value_of(packet.payload, b"Call-ID")[:LONGEST]
         binding.instance = contact.instance[:LONGEST]
         if asked is not None:
             binding.asked = contacts_of(asked.packet.payload)[0].key[:LONGEST]
         before = [old for old in known.values() if _same_device(old, binding)]
         if before:
-            last = max(before, key=lambda old: old.granted)
+            last = max(before, key=lambda old: old.grant.granted)
             binding.former = list(last.former)
             binding.moves, binding.reacted = last.moves, last.reacted
             if last.source != source:
-                binding.leave(last.source, last.registered)
+                binding.moves += 1
+                binding.former.append((last.source, last.grant.registered))
                 self.counts.moves += 1
         if len(known) >= MOST_CONTACTS:
-            first = min(known.values(), key=lambda old: (old.gone is None, old.granted))
+            first = min(known.values(), key=lambda b: (b.grant.gone is None, b.grant.granted))
             self._forget(registrar, known, first)
         known[contact.key] = binding
         place = (registrar, contact.key)
         other = self._by_contact.get(place, binding)
-        clash = other is None or (other.aor != binding.aor and other.valid_at(packet.time) is True)
+        clash = other is None or (
+            other.aor != binding.aor and other.grant.valid_at(packet.time) is True
+        )
         self._by_contact[place] = None if clash else binding
         return binding
 
-    def _grant(
-        self,
-        binding: Binding,
-        contact: Contact,
-        listed: bool,
-        packet: Packet,
-        asked: _Asked | None,
-    ) -> None:
-        """What the registrar says of this contact: for how long it is granted, or not any more."""
-        was = binding.registered
-        granted = Sighting(packet.time, packet.number)
-        binding.registered = binding.granted = granted
-        binding.public = public_of(packet.payload)
-        binding.heard = True
+    def _grant(self, binding: Binding, grant: Grant, packet: Packet, asked: _Asked | None) -> None:
+        """Put down what the registrar says of this contact, and where the device is."""
         if asked is not None:
             sent = asked.packet
-            binding.registered = Sighting(sent.time, sent.number)
             binding.user_agent = value_of(sent.payload, b"User-Agent")[:LONGEST]
             binding.transport = sent.transport
             if sent.source != binding.source:
-                binding.leave(binding.source, was)
+                binding.leave()
                 binding.source = sent.source
                 self.counts.moves += 1
             if asked.challenged:
-                binding.reacted = binding.registered
-        seconds = contact.expires
-        if seconds is None:
-            seconds = seconds_in(grammar.text(value_of(packet.payload, b"Expires")))
-        if not listed:
-            seconds = 0  # given up with an expiry of 0 (10.2.2): the list is without it
-        binding.seconds = seconds
-        binding.expires_at = None if seconds is None else granted.time + seconds
-        binding.gone = granted if seconds == 0 else None
+                binding.reacted = grant.registered
+        if grant.granted != binding.grant.granted:
+            binding.previous = binding.grant
+        binding.grant = grant
+        binding.public = public_of(packet.payload)
+        binding.heard = True
 
     # --- bounds -----------------------------------------------------------------------------------
 
@@ -393,6 +362,63 @@ def _wished(asked: _Asked, contact: Contact) -> int | None:
     return seconds_in(grammar.text(value_of(asked.packet.payload, b"Expires")))
 
 
+def _own_contact(
+    packet: Packet,
+    asked: _Asked | None,
+    own: tuple[Contact, ...],
+    listed: dict[bytes, Contact],
+    given_up: bool,
+) -> Contact | None:
+    """The contact of the device itself, as the registrar has it; None where none can be told."""
+    only = next(iter(listed.values())) if len(listed) == 1 else None
+    if asked is None:
+        return only
+    if not own or own[0].key == b"*":
+        return None
+    for contact in own:
+        if contact.key in listed:
+            return listed[contact.key]
+    if given_up or not listed:
+        return own[0]
+    # The registrar may write it anew, with the address that it sees.
+    here = [c for c in listed.values() if endpoint_of(c.key) == asked.packet.source]
+    return here[0] if len(here) == 1 else only
+
+
+def _note_others(
+    known: dict[bytes, Binding],
+    binding: Binding | None,
+    aor: str,
+    listed: dict[bytes, Contact],
+    packet: Packet,
+) -> None:
+    """The 2xx lists every contact of the user: what it says of the others, and of the missing."""
+    for contact, other in known.items():
+        if other is binding or other.aor != aor:
+            continue
+        entry = listed.get(contact)
+        if entry is None:
+            if other.grant.gone is None:
+                seen = Sighting(packet.time, packet.number)
+                other.grant = other.grant._replace(gone=seen)
+        elif entry.expires is not None:
+            expires_at = packet.time + entry.expires
+            other.grant = other.grant._replace(expires_at=expires_at, gone=None)
+
+
+def _granted(contact: Contact, kept: bool, packet: Packet, asked: _Asked | None) -> Grant:
+    """What a 2xx says of a contact: until when it is granted, or that it is not any more."""
+    granted = Sighting(packet.time, packet.number)
+    registered = granted if asked is None else Sighting(asked.packet.time, asked.packet.number)
+    seconds = contact.expires
+    if seconds is None:
+        seconds = seconds_in(grammar.text(value_of(packet.payload, b"Expires")))
+    if not kept:
+        seconds = 0  # given up with an expiry of 0 (10.2.2): the list is without it
+    expires_at = None if seconds is None else packet.time + seconds
+    return Grant(registered, granted, seconds, expires_at, granted if seconds == 0 else None)
+
+
 def _same_device(one: Binding, other: Binding) -> bool:
     """Whether two contacts of one user are one device, now here and now there.
 
@@ -404,14 +430,14 @@ def _same_device(one: Binding, other: Binding) -> bool:
     return one.call_id == other.call_id or one.asked == other.asked
 
 
-def _renewed(binding: Binding, asked: _Asked | None, seen: Sighting) -> None:
-    """A contact that was granted before is registered again: how regularly, and from where."""
-    again = seen if asked is None else Sighting(asked.packet.time, asked.packet.number)
-    gap = max(0.0, again.time - binding.registered.time)
+def _renewed(binding: Binding, again: Sighting) -> None:
+    """A contact that was granted before is registered again: how regularly."""
+    last = binding.grant
+    gap = max(0.0, again.time - last.registered.time)
     binding.refreshes += 1
     binding.gap_total += gap
     binding.longest_gap = max(binding.longest_gap, gap)
-    if binding.expires_at is not None and again.time > binding.expires_at:
+    if last.expires_at is not None and again.time > last.expires_at:
         binding.late += 1
     if binding.heard:
         binding.reacted = again

@@ -47,6 +47,28 @@ class Sighting(NamedTuple):
     packet: int
 
 
+class Grant(NamedTuple):
+    """What a registrar granted with one 2xx to a REGISTER (RFC 3261 10.3)."""
+
+    #: The REGISTER (its 2xx where the request is not in view), and the 2xx.
+    registered: Sighting
+    granted: Sighting
+    #: Granted seconds and the epoch second when they are over; None when the 2xx does not say.
+    #: 0 seconds when the contact was given up.
+    seconds: int | None
+    expires_at: float | None
+    #: The 2xx that showed that the registrar has it no more.
+    gone: Sighting | None = None
+    #: The 2xx lists no other contact of the user.
+    alone: bool = False
+
+    def valid_at(self, time: float) -> bool | None:
+        """Whether the contact was registered at this time; None when that is not known."""
+        if self.gone is not None and self.gone.time <= time:
+            return False
+        return None if self.expires_at is None else time < self.expires_at
+
+
 class Binding:
     """One contact of an address-of-record (RFC 3261 10.2), as its registrar granted it."""
 
@@ -55,21 +77,18 @@ class Binding:
         "asked",
         "call_id",
         "contact",
-        "expires_at",
         "former",
         "gap_total",
-        "gone",
-        "granted",
+        "grant",
         "heard",
         "instance",
         "late",
         "longest_gap",
         "moves",
+        "previous",
         "public",
         "reacted",
         "refreshes",
-        "registered",
-        "seconds",
         "source",
         "transport",
         "user",
@@ -90,15 +109,9 @@ class Binding:
     transport: str
     call_id: bytes
     user_agent: bytes
-    #: The last REGISTER that was granted (its 2xx where the request is not in view), and the 2xx.
-    registered: Sighting
-    granted: Sighting
-    #: Granted seconds; None when the 2xx does not say. 0 when it was given up.
-    seconds: int | None
-    #: Epoch seconds; None when the 2xx does not say.
-    expires_at: float | None
-    #: The 2xx that showed that the registrar dropped it.
-    gone: Sighting | None
+    #: The last grant, and the one before.
+    grant: Grant
+    previous: Grant | None
     #: A packet with which the device showed that it hears what is sent to it; and whether it
     #: seems to have heard the last 2xx, for it did not ask again.
     reacted: Sighting | None
@@ -112,7 +125,7 @@ class Binding:
     moves: int
     former: list[tuple[Endpoint, Sighting]]
 
-    def __init__(self, aor: str, user: str, contact: bytes, source: Endpoint, seen: Sighting):
+    def __init__(self, aor: str, user: str, contact: bytes, source: Endpoint, grant: Grant) -> None:
         self.aor = aor
         self.user = user
         self.contact = self.asked = contact
@@ -120,10 +133,9 @@ class Binding:
         self.source = source
         self.public = None
         self.transport = ""
-        self.registered = self.granted = seen
-        self.seconds = None
-        self.expires_at = None
-        self.gone = self.reacted = None
+        self.grant = grant
+        self.previous = None
+        self.reacted = None
         self.heard = True
         self.refreshes = self.late = self.moves = 0
         self.gap_total = self.longest_gap = 0.0
@@ -137,11 +149,12 @@ class Binding:
         """Seconds between renewals in the mean; None before the first."""
         return self.gap_total / self.refreshes if self.refreshes else None
 
-    def valid_at(self, time: float) -> bool | None:
-        """Whether the registrar held it at this time; None when that is not known."""
-        if self.gone is not None and self.gone.time <= time:
-            return False
-        return None if self.expires_at is None else time < self.expires_at
+    def grant_at(self, time: float) -> Grant | None:
+        """The last grant up to this time; None when it came later or was forgotten."""
+        for grant in (self.grant, self.previous):
+            if grant is not None and grant.granted.time <= time:
+                return grant
+        return None
 
     def moved_from(self, endpoint: Endpoint) -> Sighting | None:
         """The last REGISTER from that place, when it has registered from another one since."""
@@ -149,10 +162,10 @@ class Binding:
             return None
         return next((seen for place, seen in reversed(self.former) if place == endpoint), None)
 
-    def leave(self, place: Endpoint, seen: Sighting) -> None:
-        """It was there until now."""
+    def leave(self) -> None:
+        """It registers from another place than its last one."""
         self.moves += 1
-        self.former.append((place, seen))
+        self.former.append((self.source, self.grant.registered))
         del self.former[:-_MOST_FORMER]
 
 

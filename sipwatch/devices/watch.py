@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from sipwatch.devices.pings import Pings
 from sipwatch.devices.registrations import Registrations
-from sipwatch.devices.types import Endpoint, Packet
+from sipwatch.devices.types import Binding, Endpoint, Packet, Reach, Sighting
 
 #: Places that were heard of, and their addresses.
 MOST_HEARD = 65_536
@@ -56,6 +56,26 @@ class Devices:
     def registrar_of(self, address: bytes, user: str) -> bool:
         """Whether the host at this address answered this user's REGISTERs."""
         return self.registrations.registrar_of(address, user)
+
+    def binding(self, registrar: bytes, uri: bytes, destination: Endpoint) -> Binding | None:
+        """The registered contact that a request to this Request-URI at this place is for."""
+        return self.registrations.binding(registrar, uri, destination)
+
+    def contacts(self, registrar: bytes, uri: bytes) -> list[Binding]:
+        """The contacts, gone ones too, of the address-of-record that a Request-URI names."""
+        return self.registrations.contacts(registrar, uri)
+
+    def of_user(self, registrar: bytes, user: str) -> list[Binding]:
+        """The contacts of a user, gone ones too."""
+        return self.registrations.of_user(registrar, user)
+
+    def reach(self, endpoint: Endpoint, user: bytes) -> Reach | None:
+        """How pings to this user at this place fare."""
+        return self.pings.reach(endpoint, user)
+
+    def asker(self, address: bytes, user: str) -> tuple[Endpoint, Sighting] | None:
+        """From which port at this address this user sends OPTIONS, and since when."""
+        return self.pings.asker(address, user)
 
     def quiet_since(self, endpoint: Endpoint, time: float) -> bool:
         """Whether nothing came from this place at or after `time`, as far as can be vouched for."""

@@ -122,6 +122,19 @@ def user_in(uri: bytes) -> bytes:
     return (user if stop < 0 else user[:stop])[:LONGEST]
 
 
+def user_of(uri: bytes) -> str:
+    """The user part of a URI as text, its escapes undone."""
+    user = user_in(uri)
+    if b"%" in user or b":" in user:
+        return parse_uri(uri.decode("utf-8", "replace")).user
+    return user.decode("utf-8", "replace")
+
+
+def from_user_of(payload: bytes) -> str:
+    """The user part of From."""
+    return parse_uri(grammar.parse_name_addr(value_of(payload, b"From")[:LONGEST]).uri).user
+
+
 def seconds_in(text: str) -> int | None:
     """Delta-seconds (20.19); None when this is no number."""
     text = text.strip()

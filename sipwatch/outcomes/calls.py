@@ -213,7 +213,13 @@ def _agents(scene: CallScene) -> Verdict | None:
     evidence = (f"the last agent tried was {_who(attempt)}", *verdict.evidence[-2:])
     confidence = verdict.confidence and "correlated"
     return Verdict(
-        verdict.outcome, verdict.category, verdict.detail, confidence, evidence, "call/6"
+        verdict.outcome,
+        verdict.category,
+        verdict.detail,
+        confidence,
+        evidence,
+        "call/6",
+        verdict.cause_hint,
     )
 
 

@@ -7,6 +7,7 @@ from sipwatch.outcomes.calls import CallScene, judge_call
 from sipwatch.outcomes.cancel import judge_cancel
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.ends import end_of
+from sipwatch.outcomes.hints import Devices, Hints
 from sipwatch.outcomes.ring_timers import LEAST_SECONDS, RingTimers
 from sipwatch.outcomes.rules import judge
 from sipwatch.outcomes.scene import Finding, Host, Registrations, Scene
@@ -23,12 +24,14 @@ class Classifier:
         dialects: Dialects,
         registrations: Registrations,
         host: Host,
+        devices: Devices | None = None,
     ) -> None:
         self.settings = settings
         self.dialects = dialects
         self.timers = RingTimers()
         self.registrations = registrations
         self.host = host
+        self.hints = None if devices is None else Hints(devices)
 
     def attempt(self, attempt: Attempt, now: float) -> Verdict:
         """Judge a settled attempt, once; the verdict is put on it and returned."""
@@ -49,11 +52,15 @@ class Classifier:
             crossed = judge_cancel(scene)
             if crossed is not None:
                 attempt.crossed_verdict = _verdict(scene, crossed.rule, crossed)
-        return verdict
+        if self.hints is not None:
+            self.hints.attempt(attempt, now)
+        return attempt.verdict
 
     def dialog(self, attempt: Attempt) -> None:
         """Say how an answered attempt ended (section 9)."""
         attempt.end = end_of(attempt)
+        if self.hints is not None:
+            self.hints.dialog(attempt)
 
     def call(self, call: Call) -> Verdict:
         """Judge a call whose attempts are all settled."""

@@ -1,0 +1,527 @@
+"""Why a technical failure happened, as far as a packet shows it (outcomes.md section 11).
+
+`SITUATIONS` is the table: each row names a `cause_hint`, the outcomes it can explain, and the
+function that returns the evidence, or None where it does not hold. First match wins: what the
+network itself said, then what the device did, then its silence. Nothing later than the verdict is
+known, and nothing that rests on an absence is said where packets were lost or only one direction
+is in view.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import NamedTuple, Protocol
+
+from sipwatch.calls.identity import target_of, user_of
+from sipwatch.calls.types import T1_SECONDS, Attempt, Endpoint, Verdict
+from sipwatch.devices.types import Binding, Grant, Reach, Sighting
+from sipwatch.devices.wire import endpoint_of, user_in
+from sipwatch.outcomes.calls import best_of, last_round
+from sipwatch.sip.reason import Reason
+
+#: A ping this old and not answered was in vain: so long PBXs wait before they say so.
+PATIENCE_SECONDS = 3.0
+#: A device of which nothing was ever seen may have had no reason to speak: it must have missed
+#: its renewal at the expiry that RFC 3261 10.2 proposes, or this many pings.
+NEVER_SECONDS = 3600.0
+NEVER_PINGS = 3
+#: An answer this soon after the CANCEL had crossed it.
+CROSSING_SECONDS = 0.05
+_MOST_ROUTES = 10_000
+
+_DEAD = frozenset(("device_not_responding",))
+_LOST = _DEAD | {"connection_timeout"}
+_ABSENT = _DEAD | {"unavailable"}
+_TECHNICAL = _LOST | {"unavailable", "server_failure"}
+#: Details of a timeout that say nothing of the device that was called.
+_NOT_THE_DEVICE = frozenset(("no_ack", "server_timeout"))
+
+
+class Devices(Protocol):
+    """What is known of the devices: see `sipwatch.devices.watch`."""
+
+    since: float | None
+    lost_at: float | None
+
+    def binding(self, registrar: bytes, uri: bytes, destination: Endpoint) -> Binding | None:
+        """The registered contact that a request to this Request-URI at this place is for."""
+
+    def contacts(self, registrar: bytes, uri: bytes) -> list[Binding]:
+        """The contacts of the address-of-record that a Request-URI names."""
+
+    def of_user(self, registrar: bytes, user: str) -> list[Binding]:
+        """The contacts of a user."""
+
+    def reach(self, endpoint: Endpoint, user: bytes) -> Reach | None:
+        """How pings to this user at this place fare."""
+
+    def asker(self, address: bytes, user: str) -> tuple[Endpoint, Sighting] | None:
+        """From which port at this address this user sends OPTIONS, and since when."""
+
+    def quiet_since(self, endpoint: Endpoint, time: float) -> bool:
+        """Whether nothing came from this place at or after `time`."""
+
+    def ever_heard(self, address: bytes) -> bool | None:
+        """Whether anything ever came from this address; None when that was forgotten."""
+
+
+class Case(NamedTuple):
+    """A technical failure with all that is known of the device that was tried."""
+
+    attempt: Attempt
+    now: float
+    devices: Devices
+    #: The contact that was tried; of a caller's leg those that could have been, in `contacts`.
+    binding: Binding | None
+    contacts: Sequence[Binding]
+    #: Said before what the contacts show: how the number that was called led to them.
+    by: str = ""
+
+    @property
+    def sent_at(self) -> float:
+        """When the INVITE was sent."""
+        return self.attempt.started_at
+
+    @property
+    def to_device(self) -> bool:
+        """Whether the INVITE itself went to the device."""
+        return self.attempt.role != "caller"
+
+    def watched_since(self, time: float) -> bool:
+        """Whether an absence since then can be vouched for."""
+        lost_at = self.devices.lost_at
+        if self.attempt.losses or self.attempt.one_way:
+            return False
+        return lost_at is None or lost_at < time
+
+
+class Situation(NamedTuple):
+    """One row of section 11's table."""
+
+    cause_hint: str
+    when: str
+    outcomes: frozenset[str]
+    shows: Callable[[Case], str | None]
+
+
+# --- what the network and the attempt itself say ----------------------------------------------
+
+
+def _port_closed(case: Case) -> str | None:
+    a = case.attempt
+    if a.icmp_at is None:
+        return None
+    at = _at(Sighting(a.icmp_at, a.icmp_packet), case)
+    return f"ICMP unreachable (code {a.icmp_code}) {at} for {_place(a.destination)}"
+
+
+def _answer_too_late(case: Case) -> str | None:
+    """An answer that came after the sender had given up, or took longer than T1."""
+    a = case.attempt
+    first = a.first_response_at
+    if first is None:
+        return None
+    answer = _at(Sighting(first, a.first_response_packet), case)
+    given_up = _given_up(a)
+    if given_up is not None and first - given_up > CROSSING_SECONDS:
+        late = first - given_up
+        return f"first answer {answer}, {late:.2f} s after the sender had given up"
+    if a.trying_at != first:
+        return None  # only a 100 comes at once (RFC 3261 8.2.6.1); other answers take their time
+    seconds = first - max((sent for sent in a.transmissions if sent <= first), default=first)
+    if seconds <= T1_SECONDS:
+        return None
+    return f"100 {answer}, {seconds:.2f} s after the last INVITE before it: more than T1"
+
+
+def _given_up(attempt: Attempt) -> float | None:
+    """When the sender gave up: its CANCEL, or the end of its caller's leg."""
+    if attempt.final_status == 487 and attempt.final_at == attempt.first_response_at:
+        return None  # nothing before the CANCEL was answered: no sign of slowness
+    caller = attempt.parent
+    times = [attempt.cancel_at]
+    if caller is not None:
+        times += [caller.cancel_at, caller.final_at, caller.bye_at]
+    return min((t for t in times if t is not None and t >= attempt.started_at), default=None)
+
+
+def _slow_pings(case: Case) -> str | None:
+    reach = _reach(case)
+    if reach is None or reach.slow is None or reach.slow != reach.last_answer:
+        return None
+    return f"the last ping was answered after {reach.slow_seconds:.2f} s {_at(reach.slow, case)}"
+
+
+# --- where the device is ----------------------------------------------------------------------
+
+
+def _nat_binding_lost(case: Case) -> str | None:
+    """The device speaks from another place than the INVITE went to."""
+    went_to = case.attempt.destination
+    for binding in case.contacts:
+        if not _is_elsewhere(case, binding):
+            continue
+        registered = binding.grant.registered
+        return (
+            f"REGISTER from {_place(binding.source)} {_at(registered, case)}, "
+            f"the INVITE went to {_place(went_to)}"
+        )
+    return _pings_from_elsewhere(case)
+
+
+def _is_elsewhere(case: Case, binding: Binding) -> bool:
+    """Whether the device that the INVITE was for has registered this contact, elsewhere.
+
+    A phone that sends from one port and listens on another is at both; so is one behind a proxy.
+    Two phones of one user are told apart: the registrar still lists the contact of the first.
+    """
+    attempt, tried = case.attempt, case.binding
+    place = attempt.destination
+    if binding.transport != attempt.transport or place in (binding.source, binding.public):
+        return False
+    if binding.moved_from(place) is not None:
+        return True
+    if binding.source[0] != place[0] or place == endpoint_of(binding.contact):
+        return False
+    if binding is tried or binding.grant.valid_at(case.now) is False:
+        return False
+    if tried is None:
+        # It was there before the watch began, and the registrar knows but the new contact.
+        return binding.grant.alone and binding.grant.registered.time >= case.sent_at
+    gone = tried.grant.gone
+    return gone is not None and gone == binding.grant.granted
+
+
+def _pings_from_elsewhere(case: Case) -> str | None:
+    """The device was where the INVITE went to, and pings from another port since."""
+    binding, place = case.binding, case.attempt.destination
+    if binding is None or binding.source != place:
+        return None
+    asker = case.devices.asker(place[0], binding.user)
+    if asker is None or asker[0] == place or asker[1].time <= binding.grant.registered.time:
+        return None
+    if any(asker[0] in (other.source, other.public) for other in case.contacts):
+        return None  # another phone of this user
+    return (
+        f"OPTIONS from {_place(asker[0])} {_at(asker[1], case)}, the INVITE went to {_place(place)}"
+    )
+
+
+# --- what the device did not do -----------------------------------------------------------------
+
+
+def _registration_expired(case: Case) -> str | None:
+    contacts = case.contacts
+    if case.to_device:
+        if case.binding is None or case.attempt.first_response_at is not None:
+            return None
+        contacts = [case.binding]
+    grants = [grant for b in contacts if (grant := b.grant_at(case.sent_at)) is not None]
+    if not grants or any(grant.valid_at(case.sent_at) is not False for grant in grants):
+        return None
+    last = max(grants, key=lambda grant: grant.granted)
+    if not case.watched_since(last.granted.time):
+        return None
+    return case.by + _expired(last, case)
+
+
+def _expired(grant: Grant, case: Case) -> str:
+    register = f"last REGISTER {_at(grant.registered, case)}"
+    if grant.gone is not None and grant.gone.time <= case.sent_at:
+        left = case.sent_at - grant.gone.time
+        if grant.seconds == 0:
+            return f"{register} gave the contact up, {left:.0f} s before the INVITE"
+        return (
+            f"{register}, taken off the list {_at(grant.gone, case)}, "
+            f"{left:.0f} s before the INVITE"
+        )
+    over = case.sent_at - (grant.expires_at or case.sent_at)
+    return f"{register}, granted {grant.seconds} s, ran out {over:.0f} s before the INVITE"
+
+
+def _device_went_away(case: Case) -> str | None:
+    if case.to_device:
+        return _gone_silent(case, case.attempt.destination, _reach(case))
+    found = [
+        _gone_silent(case, b.source, case.devices.reach(b.source, b.contact.partition(b"@")[0]))
+        for b in case.contacts
+        if b.grant.valid_at(case.sent_at) is not False
+    ]
+    if not found or None in found:
+        return None
+    return f"{case.by}{found[-1]}"
+
+
+def _gone_silent(case: Case, place: Endpoint, reach: Reach | None) -> str | None:
+    if reach is None or (last := reach.last_answer) is None or last.time > case.sent_at:
+        return None
+    missed = reach.in_vain(case.now, PATIENCE_SECONDS)
+    if missed is None or not case.devices.quiet_since(place, missed.time):
+        return None
+    if not case.watched_since(missed.time):
+        return None
+    pings = "the ping" if reach.unanswered == 1 else f"{reach.unanswered} pings, the first"
+    return f"last answered a ping {_at(last, case)}, not {pings} {_at(missed, case)}"
+
+
+def _registered_but_silent(case: Case) -> str | None:
+    binding, a = case.binding, case.attempt
+    if binding is None or not case.to_device or not _silent(case):
+        return None
+    grant = binding.grant_at(case.sent_at)
+    if grant is None or grant.valid_at(case.sent_at) is not True:
+        return None
+    answered = _answered_before(case, binding)
+    if answered is None:
+        return None
+    left = (grant.expires_at or case.sent_at) - case.sent_at
+    return (
+        f"registered {_at(grant.registered, case)} for {left:.0f} s beyond the INVITE, {answered}; "
+        f"nothing from {_place(a.destination)} since the INVITE (packet {a.packet})"
+    )
+
+
+def _answered_before(case: Case, binding: Binding) -> str | None:
+    """What shows that the device had heard and answered before the INVITE."""
+    reach = _reach(case)
+    answer = None if reach is None else reach.last_answer
+    if answer is not None and answer.time <= case.sent_at:
+        return f"answered a ping {_at(answer, case)}"
+    reacted = binding.reacted
+    if reacted is not None and reacted.time <= case.sent_at:
+        return f"reacted to what was sent to it {_at(reacted, case)}"
+    return None
+
+
+def _never_seen(case: Case) -> str | None:
+    a, since = case.attempt, case.devices.since
+    if since is None or not case.to_device or not _silent(case):
+        return None
+    if case.contacts or case.devices.ever_heard(a.destination[0]) is not False:
+        return None
+    if not case.watched_since(since):
+        return None
+    watched = case.sent_at - since
+    reach = _reach(case)
+    pings = 0 if reach is None else reach.unanswered
+    if watched < NEVER_SECONDS and pings < NEVER_PINGS:
+        return None
+    asked = f", {pings} pings unanswered" if pings else ""
+    return (
+        f"nothing from {_host(a.destination[0])} in all that was watched{asked}: from "
+        f"{_clock(since, case)} on, {watched:.0f} s before the INVITE (packet {a.packet})"
+    )
+
+
+def _silent(case: Case) -> bool:
+    """Nothing came from where the INVITE went since it was sent."""
+    a = case.attempt
+    return (
+        a.first_response_at is None
+        and case.devices.quiet_since(a.destination, case.sent_at)
+        and case.watched_since(case.sent_at)
+    )
+
+
+def _reach(case: Case) -> Reach | None:
+    """How the place that the INVITE went to answers pings."""
+    invite = case.attempt.invite
+    user = b"" if invite is None else user_in(invite.request_uri)
+    return case.devices.reach(case.attempt.destination, user)
+
+
+SITUATIONS: tuple[Situation, ...] = (
+    Situation("port_closed", "ICMP unreachable", _TECHNICAL, _port_closed),
+    Situation(
+        "slow_network",
+        "the answer came after the sender had given up, or took longer than T1",
+        _LOST,
+        _answer_too_late,
+    ),
+    Situation(
+        "nat_binding_lost",
+        "the device registers from another port or address than the INVITE went to",
+        _LOST,
+        _nat_binding_lost,
+    ),
+    Situation(
+        "registration_expired",
+        "the last granted expiry had passed when the INVITE was sent",
+        _ABSENT,
+        _registration_expired,
+    ),
+    Situation(
+        "device_went_away",
+        "it answered pings until some moment before the INVITE and none after",
+        _LOST | {"unavailable"},
+        _device_went_away,
+    ),
+    Situation(
+        "registered_but_silent",
+        "registration valid, nothing from the device since the INVITE, it had answered before",
+        _DEAD,
+        _registered_but_silent,
+    ),
+    Situation(
+        "never_seen", "no packet from that device in all that was watched", _DEAD, _never_seen
+    ),
+    Situation("slow_network", "its pings took longer than T1", _LOST, _slow_pings),
+)
+
+
+class Hints:
+    """Puts the device and the cause hint on attempts that are judged."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
+        #: (PBX, called number) to the one user whose device it led to; None when to several.
+        self._routes: OrderedDict[tuple[bytes, str], tuple[str, Sighting] | None] = OrderedDict()
+
+    def attempt(self, attempt: Attempt, now: float) -> None:
+        """Say of a judged attempt which device was tried, and of a failure what explains it."""
+        verdict, invite = attempt.verdict, attempt.invite
+        if verdict is None or invite is None:
+            return
+        binding = None
+        if attempt.role != "caller":
+            binding = self._devices.binding(
+                attempt.source[0], invite.request_uri, attempt.destination
+            )
+            if binding is not None:
+                attempt.device = binding.user
+                if attempt.first_response_at is not None:
+                    answer = (attempt.first_response_at, attempt.first_response_packet)
+                    binding.reacted = Sighting(*answer)
+                self._learn(attempt, binding)
+        if verdict.category != "technical":
+            return
+        if verdict.rule == "3c":
+            _inherit(attempt, verdict)
+            return
+        case = self._case(attempt, now, binding)
+        if attempt.device is None:
+            attempt.device = target_of(invite) or None
+        if verdict.detail in _NOT_THE_DEVICE:
+            return
+        for situation in SITUATIONS:
+            if verdict.outcome in situation.outcomes:
+                fact = situation.shows(case)
+                if fact is not None:
+                    _put(attempt, verdict, situation.cause_hint, fact)
+                    return
+
+    def dialog(self, attempt: Attempt) -> None:
+        """Say of an answered attempt that is over whether it lost its media."""
+        verdict = attempt.verdict
+        if verdict is None or attempt.end != "media_timeout" or attempt.bye_at is None:
+            return
+        if attempt.device is None and attempt.invite is not None:
+            attempt.device = _media_device(attempt)
+        seen = Sighting(attempt.bye_at, attempt.bye_packet)
+        fact = f"BYE {_at_of(seen, attempt)}: {_reasons(attempt.bye_reasons)}"
+        _put(attempt, verdict, "media_lost", fact)
+
+    # --- who was tried --------------------------------------------------------------------------
+
+    def _case(self, attempt: Attempt, now: float, binding: Binding | None) -> Case:
+        devices, invite = self._devices, attempt.invite
+        assert invite is not None
+        if binding is not None:
+            contacts = devices.of_user(attempt.source[0], binding.user)
+            return Case(attempt, now, devices, binding, contacts)
+        if attempt.role == "agent":
+            contacts = devices.contacts(attempt.source[0], invite.request_uri)
+            return Case(attempt, now, devices, None, contacts)
+        pbx = attempt.destination[0]
+        contacts = devices.contacts(pbx, invite.request_uri)
+        by = ""
+        if not contacts and (route := self._routes.get((pbx, target_of(invite)))) is not None:
+            user, seen = route
+            contacts = devices.of_user(pbx, user)
+            by = f"this number led to one device alone, last {_at_of(seen, attempt)}; "
+        if contacts:
+            attempt.device = contacts[0].user
+        return Case(attempt, now, devices, None, contacts, by)
+
+    def _learn(self, attempt: Attempt, binding: Binding) -> None:
+        """Note where a called number leads, for callers whom the PBX refuses for their device."""
+        caller = attempt.parent
+        if caller is None or caller.invite is None or attempt.ambiguous:
+            return
+        key = (caller.destination[0], target_of(caller.invite))
+        known = self._routes.get(key, ("", Sighting(0.0, 0)))
+        if known is None:
+            return
+        if known[0] not in ("", binding.user):
+            self._routes[key] = None
+            return
+        if key not in self._routes and len(self._routes) >= _MOST_ROUTES:
+            self._routes.popitem(last=False)
+        self._routes[key] = (binding.user, Sighting(attempt.started_at, attempt.packet))
+
+
+def _put(attempt: Attempt, verdict: Verdict, cause_hint: str, fact: str) -> None:
+    attempt.verdict = verdict._replace(cause_hint=cause_hint, evidence=(*verdict.evidence, fact))
+
+
+def _inherit(attempt: Attempt, verdict: Verdict) -> None:
+    """A caller's leg that has its agent's outcome (rule 3c) has its device and cause, too."""
+    found = best_of(last_round(attempt.children))
+    if found is None:
+        return
+    agent, his = found
+    attempt.device = agent.device
+    if his.cause_hint is not None and his.outcome == verdict.outcome:
+        attempt.verdict = verdict._replace(cause_hint=his.cause_hint)
+
+
+def _media_device(attempt: Attempt) -> str | None:
+    """Whose media was lost: the phone at the other end of the leg of the PBX."""
+    invite = attempt.invite
+    assert invite is not None
+    if attempt.role == "caller":
+        return user_of(invite.header("from") or b"") or None
+    return target_of(invite) or None
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _at(seen: Sighting, case: Case) -> str:
+    return _at_of(seen, case.attempt)
+
+
+def _at_of(seen: Sighting, attempt: Attempt) -> str:
+    return f"at {_time(seen.time, attempt.started_at)} (packet {seen.packet})"
+
+
+def _clock(time: float, case: Case) -> str:
+    return _time(time, case.sent_at)
+
+
+def _time(time: float, beside: float) -> str:
+    """The time of day, with the date where it is another than that of the attempt."""
+    at, other = datetime.fromtimestamp(time, UTC), datetime.fromtimestamp(beside, UTC)
+    form = "%H:%M:%S UTC" if at.date() == other.date() else "%Y-%m-%d %H:%M:%S UTC"
+    return at.strftime(form)
+
+
+def _place(endpoint: Endpoint) -> str:
+    host = _host(endpoint[0])
+    return f"[{host}]:{endpoint[1]}" if len(endpoint[0]) == 16 else f"{host}:{endpoint[1]}"
+
+
+def _host(address: bytes) -> str:
+    return str(ip_address(address))
+
+
+def _reasons(reasons: Sequence[Reason]) -> str:
+    said = []
+    for reason in reasons:
+        cause = "" if reason.cause is None else f";cause={reason.cause}"
+        text = f" {reason.text}" if reason.text else ""
+        said.append(f"{reason.protocol}{cause}{text}")
+    return ", ".join(said)
