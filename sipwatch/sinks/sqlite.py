@@ -175,7 +175,7 @@ class SqliteRecords:
 
 def _table(name: str, fields: tuple[str, ...]) -> str:
     columns = ", ".join(f"{_name(field)} {_type(field)}" for field in fields)
-    return f"CREATE TABLE IF NOT EXISTS {name} ({columns}) WITHOUT ROWID"
+    return f"CREATE TABLE IF NOT EXISTS {name} ({columns})"
 
 
 def _insert(table: str, fields: tuple[str, ...]) -> str:

@@ -1,0 +1,1 @@
+"""The daemon: live interfaces to metrics and records, for months and without harm."""
