@@ -35,18 +35,19 @@ class Wheel:
         """Look at `attempt` at `deadline` (epoch seconds), and not before."""
         attempt.deadline = deadline
         if deadline < attempt.due:
-            if attempt.due != _NEVER:
+            left, attempt.due = attempt.due, deadline
+            if left != _NEVER:
                 self._left_behind()
-            attempt.due = deadline
             heappush(self._heap, (deadline, attempt.serial, attempt))
             if deadline < self.next_due:
                 self.next_due = deadline
 
     def clear(self, attempt: Attempt) -> None:
         """Never look at `attempt` again."""
-        if attempt.due != _NEVER:
-            self._left_behind()
+        left = attempt.due
         attempt.deadline = attempt.due = _NEVER
+        if left != _NEVER:
+            self._left_behind()
 
     def _left_behind(self) -> None:
         """A place in the heap went stale; when most have, they are cleared out.
