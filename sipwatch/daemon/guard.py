@@ -141,6 +141,11 @@ class Guard:
         else:
             self._check(OPEN.config)
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether TLS is spoken now."""
+        return self._access.tls is not None
+
     def access(self) -> Access:
         """What holds for a connection made now."""
         if self._path is None:

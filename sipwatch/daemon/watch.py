@@ -34,10 +34,18 @@ class Seen(NamedTuple):
     deaf: tuple[str, ...]
     #: Seconds since the oldest packet not yet judged was stamped.
     lag: float
+    faults: int = 0
 
     @classmethod
     def of(
-        cls, stats: LiveStats, *, messages: int, tls_packets: int, records_lost: int, lag: float
+        cls,
+        stats: LiveStats,
+        *,
+        messages: int,
+        tls_packets: int,
+        records_lost: int,
+        lag: float,
+        faults: int,
     ) -> Seen:
         """From the statistics of a live capture."""
         return cls(
@@ -51,6 +59,7 @@ class Seen(NamedTuple):
             stats.only_one_direction,
             tuple(each.name for each in stats.interfaces if each.state != "listening"),
             lag,
+            faults,
         )
 
 
@@ -70,6 +79,7 @@ PROBLEMS: Mapping[str, str] = {
     "interface_down": "an interface cannot be listened on now",
     "lag": "packets are judged late: this host has too little processor time for its traffic",
     "records_lost": "records are lost: see to the disk of the records' directory",
+    "fault": "sipwatch itself has a fault and left messages out: see its log, and tell its makers",
 }
 #: Problems that are only worth knowing.
 HARMLESS = frozenset(("inflated",))
@@ -117,6 +127,7 @@ class Watch:
         yield "inflated", self._goes_on("inflated", now, seen.inflated)
         yield "drops", self._goes_on("drops", now, seen.drops)
         yield "records_lost", self._goes_on("records_lost", now, seen.records_lost)
+        yield "fault", self._goes_on("fault", now, seen.faults)
         yield "interface_down", bool(seen.deaf)
         yield "lag", seen.lag > _LATE_SECONDS
 

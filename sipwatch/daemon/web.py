@@ -83,7 +83,7 @@ class WebServer(ThreadingHTTPServer):
 
     def serve(self) -> None:
         """Begins to serve."""
-        thread = threading.Thread(target=self.serve_forever, args=(0.5,), name="web", daemon=True)
+        thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="web", daemon=True)
         thread.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:

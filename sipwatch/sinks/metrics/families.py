@@ -234,6 +234,9 @@ RELOAD_TIME = _gauge(
 WEB_RELOAD_SUCCESS = _gauge(
     "web_config_reload_success", "Whether the web configuration that is in the file is in use."
 )
+FAULTS = _counter(
+    "internal_errors_total", "Faults of sipwatch itself, each of which left messages out."
+)
 LOG_SUPPRESSED = _counter(
     "log_messages_suppressed_total", "Log messages left out because they came too often."
 )

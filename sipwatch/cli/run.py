@@ -1,0 +1,104 @@
+"""`sipwatch run`: the daemon, from live interfaces to metrics and records."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from sipwatch.capture.filters import TUNNELS
+from sipwatch.cli.failure import UsageFailure
+from sipwatch.cli.options import config_option
+from sipwatch.config import Flag, load
+
+
+@click.command()
+@click.option(
+    "-i",
+    "--interface",
+    multiple=True,
+    metavar="IFACE",
+    help="Where to listen; any is all of them, the default. Repeatable.",
+)
+@config_option
+@click.option(
+    "--listen", metavar="ADDR:PORT", help="Where to be scraped.  [default: 127.0.0.1:9742]"
+)
+@click.option(
+    "--web-config",
+    metavar="FILE",
+    help="TLS and passwords, in the format of the Prometheus exporters.",
+)
+@click.option(
+    "--tunnel",
+    multiple=True,
+    metavar="NAME[:PORT]",
+    help=f"Look inside: {', '.join(TUNNELS)}. Repeatable.",
+)
+@click.option("--promiscuous", is_flag=True, help="Also packets to others, as on a mirror port.")
+@click.option("--ring", type=click.IntRange(1, 4096), metavar="MIB", help="Memory of one ring.")
+@click.option("--user", metavar="NAME", help="Started as root, become this user.")
+@click.option("--records/--no-records", default=True, help="Keep a record of each call.")
+@click.option(
+    "--agents-unprotected",
+    is_flag=True,
+    help="Show agents' series on a public address without asking who reads.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["logfmt", "json"]),
+    default="logfmt",
+    show_default=True,
+    help="Lines on standard error.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least that is worth a line.",
+)
+def run(
+    interface: tuple[str, ...],
+    config_file: str | None,
+    listen: str | None,
+    web_config: str | None,
+    tunnel: tuple[str, ...],
+    promiscuous: bool,
+    ring: int | None,
+    user: str | None,
+    records: bool,
+    agents_unprotected: bool,
+    log_format: Any,
+    log_level: str,
+) -> None:
+    """Watch live interfaces; serve metrics and keep records.
+
+    Needs CAP_NET_RAW to begin and nothing afterwards. SIGHUP reads the configuration again.
+    """
+    from sipwatch.daemon.errors import StartError
+    from sipwatch.daemon.logs import set_up
+    from sipwatch.daemon.service import Orders
+    from sipwatch.daemon.service import run as run_daemon
+
+    flags: dict[str, Flag] = {}
+    if interface:
+        flags["interfaces"] = Flag("--interface", list(interface))
+    if listen is not None:
+        flags["web.listen"] = Flag("--listen", listen)
+    environment = dict(os.environ)
+    orders = Orders(
+        load=lambda: load(config_file, environment, flags),
+        tunnels=tunnel,
+        promiscuous=promiscuous,
+        ring_mebibytes=ring,
+        web_config=web_config,
+        user=user,
+        keeps_records=records,
+        agents_unprotected=agents_unprotected,
+    )
+    try:
+        run_daemon(orders, set_up(log_format, log_level))
+    except StartError as error:
+        raise UsageFailure(str(error)) from None

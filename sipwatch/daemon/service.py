@@ -1,0 +1,191 @@
+"""Puts the daemon together: opens what needs privileges, gives them up, and runs the loop.
+
+Order matters: sockets first, then another user and no capabilities, then threads (which would keep
+the capabilities they began with), then packets.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from sipwatch.capture.interfaces import ANY
+from sipwatch.capture.live import LiveCapture, LiveCaptureError
+from sipwatch.capture.ring import Geometry
+from sipwatch.config import Config, ConfigError
+from sipwatch.daemon import privileges
+from sipwatch.daemon.errors import StartError
+from sipwatch.daemon.guard import Guard
+from sipwatch.daemon.logs import RateLimit
+from sipwatch.daemon.loop import Loop
+from sipwatch.daemon.recorder import Recorder, outlets_of
+from sipwatch.daemon.self_metrics import SelfReport
+from sipwatch.daemon.signals import Wakeup
+from sipwatch.daemon.state import State, StateKeeper, load_state
+from sipwatch.daemon.web import WebServer, shown
+from sipwatch.daemon.web_config import WebConfig, WebConfigError
+from sipwatch.sinks.metrics import SnapshotCollector
+from sipwatch.sinks.record import RecordStyle
+
+_log = logging.getLogger(__name__)
+
+#: The interpreter's turn of one thread, in seconds: a scrape must not wait for many long ones.
+_SWITCH_SECONDS = 0.001
+#: Young objects between two collections; attempts are many and mostly live on for a while.
+_COLLECT_EVERY = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the command line says beside the configuration."""
+
+    #: Reads the configuration, at the start and for each reload. Raises ConfigError.
+    load: Callable[[], Config]
+    tunnels: tuple[str, ...] = ()
+    promiscuous: bool = False
+    ring_mebibytes: int | None = None
+    web_config: str | None = None
+    user: str | None = None
+    keeps_records: bool = True
+    #: Agents' series may be read by anybody who reaches the port.
+    agents_unprotected: bool = False
+
+
+def run(orders: Orders, limit: RateLimit) -> None:
+    """Runs the daemon to its end. Raises StartError when it cannot begin."""
+    with ExitStack() as stack:
+        try:
+            loop = _prepared(orders, limit, stack)
+        except (ConfigError, WebConfigError, LiveCaptureError) as error:
+            raise StartError(str(error)) from None
+        loop.run()
+
+
+def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
+    """A loop whose sockets are open and whose privileges are gone."""
+    config = orders.load()
+    account = None if orders.user is None else privileges.find_user(orders.user)
+    exposure = _Exposure(config, orders.agents_unprotected)
+    guard = Guard(orders.web_config, refuses=exposure.refusal)
+    capture = _capture(config, orders)
+    capture.open()
+    stack.callback(capture.close)
+    registry = CollectorRegistry()
+    web = WebServer(config.web.listen, guard, registry.collect, lambda: loop.condition)
+    stack.callback(web.server_close)
+    if account is not None:
+        if orders.keeps_records:
+            privileges.give_directory(config.records.directory, account)
+        privileges.become(account)
+    privileges.drop_capabilities()
+    if os.geteuid() == 0:
+        _log.warning("runs as root, without capabilities; give an own user with --user")
+    directory = config.records.directory
+    previous = load_state(directory) if orders.keeps_records else State()
+    wakeup = Wakeup()
+
+    def reread() -> Config:
+        again = orders.load()
+        exposure.check(again, guard.access().config)
+        return again
+
+    report = SelfReport(
+        reloaded_at=time.time(),
+        previous=previous,
+        web_is_current=lambda: guard.is_current,
+        suppressed=lambda: limit.suppressed,
+    )
+    recorder = Recorder(
+        outlets_of(config.records) if orders.keeps_records else (), RecordStyle.of(config)
+    )
+    loop = Loop(
+        config,
+        capture,
+        recorder,
+        StateKeeper(directory) if orders.keeps_records else None,
+        wakeup,
+        previous=previous,
+        report=report,
+        reread=reread,
+        tunnels=orders.tunnels,
+    )
+    registry.register(SnapshotCollector(loop.desk.ask))
+    ProcessCollector(registry=registry)
+    _say_what_was(previous)
+    _tune()
+    recorder.start()
+    web.serve()
+    stack.callback(web.shutdown)
+    capture.start()
+    _log.info("metrics at http%s://%s/metrics", "s" * guard.is_encrypted, shown(config.web.listen))
+    return loop
+
+
+def _capture(config: Config, orders: Orders) -> LiveCapture:
+    geometry = Geometry()
+    if orders.ring_mebibytes is not None:
+        count = max(2, (orders.ring_mebibytes << 20) // geometry.block_bytes)
+        geometry = Geometry(geometry.block_bytes, count, geometry.retire_milliseconds)
+    return LiveCapture(
+        config.interfaces or (ANY,),
+        config.ports,
+        tunnels=orders.tunnels,
+        promiscuous=orders.promiscuous,
+        geometry=geometry,
+    )
+
+
+class _Exposure:
+    """Keeps what agents did from being shown to everybody, unless that is wanted."""
+
+    def __init__(self, config: Config, is_wanted: bool) -> None:
+        self._config = config
+        self._is_wanted = is_wanted
+
+    def refusal(self, web: WebConfig) -> str | None:
+        """Why this web configuration must not be used; None when it may."""
+        host = self._config.web.listen[0]
+        if self._is_wanted or not self._config.agents.metrics or web.asks_who:
+            return None
+        if ip_address(host).is_loopback:
+            return None
+        return (
+            f"agents.metrics would show what each agent did to everybody who reaches "
+            f"{shown(self._config.web.listen)}: ask for passwords with --web-config, listen on "
+            "127.0.0.1, or say --agents-unprotected"
+        )
+
+    def check(self, config: Config, web: WebConfig) -> None:
+        """Takes another configuration into account. Raises ConfigError."""
+        before, self._config = self._config, config
+        refusal = self.refusal(web)
+        if refusal is not None:
+            self._config = before
+            raise ConfigError(refusal)
+
+
+def _say_what_was(previous: State) -> None:
+    if previous.saved_at and not previous.finished:
+        _log.warning(
+            "the run before this one ended without finishing: %d attempts and %d conversations "
+            "were in progress, their outcomes are not known",
+            previous.attempts,
+            previous.dialogs,
+        )
+
+
+def _tune() -> None:
+    """What is loaded now stays, and threads take short turns."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, 20, 50)
