@@ -179,6 +179,7 @@ class Registrations:
             "registering": len(self._registering),
             "aors": len(self._bindings),
             "contacts": sum(map(len, self._bindings.values())),
+            "contact_index": len(self._by_contact),
             "pending": len(self._pending) + len(self._challenged) + len(self._answered),
         }
 

@@ -7,17 +7,29 @@ assignment costs, and `begin` bounds it between batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from sipwatch.devices.pings import Pings
+from sipwatch.devices.pings import PATIENCE_SECONDS, Pings
 from sipwatch.devices.registrations import Registrations
 from sipwatch.devices.types import Binding, Endpoint, Packet, Reach, Sighting
 
 #: Places that were heard of, and their addresses.
 MOST_HEARD = 65_536
 MOST_ADDRESSES = 200_000
+
+
+class Reachability(NamedTuple):
+    """Whether somebody answers pings."""
+
+    #: The user of the registered contact, else of the Request-URI; empty for a host.
+    device: str
+    endpoint: Endpoint
+    #: None before anything can be said.
+    reachable: bool | None
+    #: Seconds, of the last answered ping.
+    round_trip: float | None
 
 
 class _Timed(Protocol):
@@ -90,6 +102,19 @@ class Devices:
         if address in self._addresses:
             return True
         return None if self._forgot_addresses else False
+
+    def reachability(self, now: float) -> Iterator[Reachability]:
+        """How everybody who is pinged answers, at the time `now`."""
+        users = {
+            (binding.source, binding.contact.partition(b"@")[0]): binding.user
+            for binding in self.registrations.all()
+        }
+        for reach in self.pings.all():
+            name = users.get((reach.endpoint, reach.user))
+            if name is None:
+                name = reach.user.decode("utf-8", "replace")
+            reachable = reach.reachable(now, PATIENCE_SECONDS)
+            yield Reachability(name, reach.endpoint, reachable, reach.round_trip)
 
     def entries(self) -> dict[str, int]:
         """How much is held, by kind."""

@@ -30,6 +30,8 @@ NEVER_SECONDS = 3600.0
 NEVER_PINGS = 3
 #: An answer this soon after the CANCEL had crossed it.
 CROSSING_SECONDS = 0.05
+#: A REGISTER that is not sent again by now was answered, and its sender has heard it.
+TAKEN_SECONDS = T1_SECONDS + 0.05
 _MOST_ROUTES = 10_000
 
 _DEAD = frozenset(("device_not_responding",))
@@ -233,13 +235,13 @@ def _expired(grant: Grant, case: Case) -> str:
     if grant.gone is not None and grant.gone.time <= case.sent_at:
         left = case.sent_at - grant.gone.time
         if grant.seconds == 0:
-            return f"{register} gave the contact up, {left:.0f} s before the INVITE"
+            return f"{register} gave the contact up, {_long(left)} before the INVITE"
         return (
             f"{register}, taken off the list {_at(grant.gone, case)}, "
-            f"{left:.0f} s before the INVITE"
+            f"{_long(left)} before the INVITE"
         )
     over = case.sent_at - (grant.expires_at or case.sent_at)
-    return f"{register}, granted {grant.seconds} s, ran out {over:.0f} s before the INVITE"
+    return f"{register}, granted {grant.seconds} s, ran out {_long(over)} before the INVITE"
 
 
 def _device_went_away(case: Case) -> str | None:
@@ -279,7 +281,7 @@ def _registered_but_silent(case: Case) -> str | None:
         return None
     left = (grant.expires_at or case.sent_at) - case.sent_at
     return (
-        f"registered {_at(grant.registered, case)} for {left:.0f} s beyond the INVITE, {answered}; "
+        f"registered {_at(grant.registered, case)}, valid for another {_long(left)}, {answered}; "
         f"nothing from {_place(a.destination)} since the INVITE (packet {a.packet})"
     )
 
@@ -293,6 +295,14 @@ def _answered_before(case: Case, binding: Binding) -> str | None:
     reacted = binding.reacted
     if reacted is not None and reacted.time <= case.sent_at:
         return f"reacted to what was sent to it {_at(reacted, case)}"
+    grant = binding.grant
+    if (
+        binding.heard
+        and binding.transport == "UDP"
+        and grant.granted.time + TAKEN_SECONDS <= case.sent_at
+    ):
+        # Without its 2xx it would have sent the REGISTER again (RFC 3261 17.1.2.2).
+        return f"took the 2xx to its REGISTER {_at(grant.granted, case)}"
     return None
 
 
@@ -312,7 +322,7 @@ def _never_seen(case: Case) -> str | None:
     asked = f", {pings} pings unanswered" if pings else ""
     return (
         f"nothing from {_host(a.destination[0])} in all that was watched{asked}: from "
-        f"{_clock(since, case)} on, {watched:.0f} s before the INVITE (packet {a.packet})"
+        f"{_clock(since, case)} on, {_long(watched)} before the INVITE (packet {a.packet})"
     )
 
 
@@ -507,6 +517,10 @@ def _time(time: float, beside: float) -> str:
     at, other = datetime.fromtimestamp(time, UTC), datetime.fromtimestamp(beside, UTC)
     form = "%H:%M:%S UTC" if at.date() == other.date() else "%Y-%m-%d %H:%M:%S UTC"
     return at.strftime(form)
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _place(endpoint: Endpoint) -> str:
