@@ -606,6 +606,7 @@ class Correlator:
 
     def settled(self, attempt: Attempt, now: float) -> None:
         """Its verdict stands: its caller may be waiting for it."""
+        self._calls.end_left(now)
         parent = attempt.parent
         if parent is not None and parent.terminal_at is not None and not parent.settled:
             self._wheel.set(parent, max(now, parent.terminal_at))
@@ -623,6 +624,7 @@ class Correlator:
             self._matcher.paired += attempt.parent is not None
         if attempt.call is not None:
             self._calls.end_if_over(attempt.call, now)
+        self._calls.end_left(now)
 
     def release(self, attempt: Attempt) -> None:
         """Evicted: nobody waits for it, and it waits for nobody."""

@@ -17,6 +17,7 @@ class Calls:
     def __init__(self, events: list[Event]) -> None:
         self._events = events
         self._serial = 0
+        self._left: list[Call] = []
         #: Calls that are not over.
         self.open = 0
         #: How many callers' legs had an agent's leg in view.
@@ -24,15 +25,25 @@ class Calls:
         self.counts: Counter[str] = Counter()
 
     def begin(self, root: Attempt) -> Call:
-        """A call of its own."""
+        """A call of its own, unless that which it was of has been said."""
+        if root.call is not None and root.call.ended:
+            return root.call
         self._serial += 1
         self.open += 1
         call = root.call = Call(self._serial, root)
         return call
 
     def join(self, attempt: Attempt, parent: Attempt | None, call: Call) -> None:
-        """Make the attempt a member of this call, caused by `parent` when that is in view."""
+        """Make the attempt a member of this call, caused by `parent` when that is in view.
+
+        What was said of a call that is over stands: nobody joins or leaves it any more.
+        """
+        if attempt.call is not None and attempt.call.ended:
+            return
         self.leave(attempt)
+        if call.ended:
+            self.begin(attempt)
+            return
         if len(call.attempts) >= MOST_MEMBERS and not self._thin(call):
             # Hundreds of legs that all live are no caller's call but somebody's flood.
             self.counts["crowded"] += 1
@@ -49,6 +60,8 @@ class Calls:
 
     def leave(self, attempt: Attempt) -> None:
         """Take the attempt out of its call; a call without members is none."""
+        if attempt.call is not None and attempt.call.ended:
+            return
         if attempt.parent is not None:
             if attempt in attempt.parent.children:
                 attempt.parent.children.remove(attempt)
@@ -58,8 +71,11 @@ class Calls:
             call.attempts.remove(attempt)
             if not call.attempts:
                 self.open -= 1
-            elif call.root is attempt:
-                call.root = call.attempts[0]
+            else:
+                if call.root is attempt:
+                    call.root = call.attempts[0]
+                # Perhaps it was open only for the sake of this leg.
+                self._left.append(call)
             attempt.call = None
 
     def _thin(self, call: Call) -> bool:
@@ -72,6 +88,13 @@ class Calls:
                 self.counts["thinned"] += 1
                 return True
         return False
+
+    def end_left(self, now: float) -> None:
+        """Say which of the calls are over that a leg has left."""
+        while self._left:
+            call = self._left.pop()
+            if call.attempts:
+                self.end_if_over(call, now)
 
     def end_if_over(self, call: Call, now: float) -> None:
         """Say that the call is over when nothing of it can go on.
