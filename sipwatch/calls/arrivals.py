@@ -18,6 +18,8 @@ MOST_NAMES = 32
 class Arrivals:
     """The callers' legs that one PBX received, by everything an agent's leg may share with them."""
 
+    #: How many there were in all.
+    received: int = 0
     live: dict[int, Attempt] = field(default_factory=dict)
     by_identity: dict[str, dict[int, Attempt]] = field(default_factory=dict)
     by_value: dict[bytes, Attempt] = field(default_factory=dict)

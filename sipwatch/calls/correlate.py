@@ -23,6 +23,7 @@ from sipwatch.calls.pairing import (
     contradicted,
     end_of_leg,
     is_over,
+    led_to,
     lifeless,
     pairing_evidence,
     same_target,
@@ -132,7 +133,7 @@ class Correlator:
         if target is not None and not placed and "replaces" in self._rules:
             placed = self._replaces(attempt, target)
         if not placed and (from_pbx or not self.settings.local_addresses):
-            placed = self._caused(attempt, invite, self._place(source))
+            placed = self._caused(attempt, invite, self._source(source))
         if attempt.call is None:
             self._calls.begin(attempt)
         if not from_pbx or to_pbx:
@@ -173,14 +174,26 @@ class Correlator:
         return "inbound" if attempt.role == "caller" else "outbound"
 
     def _place(self, address: bytes) -> Arrivals:
-        # The addresses of the monitored host are one PBX.
-        key = b"local" if address in self.settings.local_addresses else address
-        arrivals = self._arrivals.get(key)
+        arrivals = self._arrivals.get(address)
         if arrivals is None:
             if len(self._arrivals) >= _MOST_PLACES:
                 self._arrivals.popitem(last=False)
-            arrivals = self._arrivals[key] = Arrivals()
+            arrivals = self._arrivals[address] = Arrivals()
         return arrivals
+
+    def _source(self, address: bytes) -> Arrivals:
+        """Where the callers arrive for whom this address sends legs.
+
+        Mostly at the same address. A host whose agents are on an inner network receives none
+        there: then its callers came in at another of its addresses.
+        """
+        arrivals = self._place(address)
+        local = self.settings.local_addresses
+        if arrivals.received or len(local) < 2 or address not in local:
+            return arrivals
+        others = [self._arrivals[a] for a in local if a != address and a in self._arrivals]
+        receiving = [other for other in others if other.received]
+        return receiving[0] if len(receiving) == 1 else arrivals
 
     def _arrive(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> None:
         self._identify(attempt, invite)
@@ -194,6 +207,8 @@ class Correlator:
         for value in attempt.values:
             arrivals.by_value[value] = attempt
         attempt.arrivals = arrivals
+        attempt.arrived = True
+        arrivals.received += 1
         arrivals.name(key_of(target_of(invite)), attempt)
         arrivals.cause(attempt.started_at, attempt)
 
@@ -383,6 +398,8 @@ class Correlator:
         arrivals.orphans.append(attempt)
 
     def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
+        if led_to(attempt, caller):
+            return  # what it caused cannot be its cause
         attempt.correlation = why
         call = caller.call
         if call is None:
@@ -408,7 +425,7 @@ class Correlator:
         if attempt.parent is not None:
             self._trigger(attempt.parent, now)
         elif attempt.hidden_parent:
-            self._place(attempt.source[0]).answer(now, attempt)
+            self._source(attempt.source[0]).answer(now, attempt)
 
     def referred(self, attempt: Attempt, now: float) -> None:
         """An accepted REFER: the next leg may be the transfer's."""
@@ -476,7 +493,7 @@ class Correlator:
         caller = attempt.parent
         if caller is None or attempt.replaced_by is not None:
             return
-        taker = taker_of(attempt, self._place(attempt.source[0]).marks)
+        taker = taker_of(attempt, self._source(attempt.source[0]).marks)
         if taker is None:
             return
         attempt.replaced_by = taker
@@ -574,7 +591,7 @@ class Correlator:
             return
         found = [
             other
-            for when, other in self._place(attempt.source[0]).answers
+            for when, other in self._source(attempt.source[0]).answers
             if 0 <= at - when <= TOGETHER_SECONDS
             and other.call is not attempt.call
             and other.call is not None
@@ -593,7 +610,7 @@ class Correlator:
             return []
         found: dict[int, Attempt] = {}
         earliest = min(times) - TOGETHER_SECONDS
-        for at, other in reversed(self._place(attempt.source[0]).marks):
+        for at, other in reversed(self._source(attempt.source[0]).marks):
             if at < earliest:
                 break
             if other.started_at <= attempt.started_at + SKEW_SECONDS and any(

@@ -71,7 +71,9 @@ class Matcher:
         score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
         mine, his = attempt.identity, caller.identity
         if mine and his:
-            score += -1.25 if mine.isdisjoint(his) else 4.0
+            # A leg from another host in view that is not for the same caller is no cause.
+            other = 4.0 if caller.role == "agent" else 1.25
+            score += -other if mine.isdisjoint(his) else 4.0
         elif mine or his:
             # A PBX may hide a number; it hardly knows one that the caller hides.
             score -= 1.5 if mine else 1.0

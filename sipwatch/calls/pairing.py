@@ -33,6 +33,8 @@ SKEW_SECONDS = 0.005
 OUTLIVES_SECONDS = 1.0
 
 _NEVER = -1e18
+#: Hops of one call that are all in view on one host.
+_MOST_HOPS = 16
 
 
 def end_of_leg(attempt: Attempt) -> float | None:
@@ -49,6 +51,18 @@ def is_over(attempt: Attempt) -> bool:
 def to_be_retried(attempt: Attempt) -> bool:
     """Whether its sender will send credentials."""
     return attempt.final_status in (401, 407) and not attempt.settled
+
+
+def led_to(cause: Attempt, attempt: Attempt) -> bool:
+    """Whether `attempt` is `cause`, or was caused by it over any number of hops."""
+    step: Attempt | None = attempt
+    for _ in range(_MOST_HOPS):
+        if step is None:
+            return False
+        if step is cause:
+            return True
+        step = step.parent
+    return True
 
 
 def lifeless(attempt: Attempt) -> bool:
@@ -174,7 +188,7 @@ def _ends_together(attempt: Attempt, caller: Attempt) -> float:
     if mine is None:
         return 0.0
     left = caller.cancel_at
-    if left is None and caller.bye_by == ("callee" if caller.role == "agent" else "caller"):
+    if left is None and caller.bye_by == ("callee" if caller.begun_by_pbx else "caller"):
         left = caller.bye_at
     if left is not None:
         return _follows(mine, left, TOGETHER_SECONDS)

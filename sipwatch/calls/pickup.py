@@ -40,7 +40,8 @@ def taker_of(attempt: Attempt, marks: Iterable[tuple[float, Attempt]]) -> Attemp
         and not other.children
         and other.invite is not None
     ]
-    return _choose(caller, takers, _says_elsewhere(attempt)) if takers else None
+    at_once = caller.answered_at is not None and abs(caller.answered_at - at) <= TOGETHER_SECONDS
+    return _choose(caller, takers, at_once and _says_elsewhere(attempt)) if takers else None
 
 
 def _may_be_taken(attempt: Attempt, caller: Attempt, at: float) -> bool:
@@ -78,7 +79,8 @@ def _choose(caller: Attempt, takers: list[Attempt], said: bool) -> Attempt | Non
     """Which of those that the PBX answered just then has taken the call.
 
     A feature code that ends with a ringing extension names it; a bare feature code may take
-    any; another number only when the CANCEL says "completed elsewhere" and nobody else fits.
+    any; another number only when the CANCEL says "completed elsewhere" in the moment when the
+    caller was put through, and nobody else fits.
     """
     rings = {target_of(c.invite) for c in caller.children if c.invite is not None} - {""}
     named, bare = [], []

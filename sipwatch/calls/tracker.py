@@ -204,6 +204,9 @@ class Tracker:
             ):
                 self._again(attempt, packet)
                 return
+            if attempt.branch == branch and message.cseq == attempt.cseq < attempt.leg_cseq:
+                self.counts["late"] += 1  # of the leg that began the chain
+                return
         for attempt in reversed(attempts):
             if _is_retry(attempt, packet, message):
                 self._retry(attempt, packet, message)

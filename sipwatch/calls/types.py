@@ -134,6 +134,7 @@ class Attempt:
         "answer_last_at",
         "answered_at",
         "arrivals",
+        "arrived",
         "branch",
         "bye_at",
         "bye_by",
@@ -337,6 +338,8 @@ class Attempt:
     values: list[bytes]
     #: Where the caller's leg waits for the legs that it causes.
     arrivals: Arrivals | None
+    #: Whether it was received by a PBX in view, on which it may cause further legs.
+    arrived: bool
     peer: str
     parent: Attempt | None
     children: list[Attempt]
@@ -426,6 +429,7 @@ class Attempt:
         self.display = ""
         self.values = []
         self.arrivals = None
+        self.arrived = False
         self.parent = self.call = None
         self.children = []
         self.candidates = []
@@ -459,6 +463,11 @@ class Attempt:
     def incomplete(self) -> bool:
         """Whether the INVITE itself was not captured."""
         return self.invite is None
+
+    @property
+    def begun_by_pbx(self) -> bool:
+        """Whether the PBX began it by itself: then who waits is at the other end of this leg."""
+        return self.role == "agent" and not self.arrived
 
     def has_tag(self, tag: bytes) -> bool:
         """Whether a dialog of this attempt has this tag on the called side."""

@@ -73,11 +73,13 @@ class CallScene(NamedTuple):
 
     @property
     def agents(self) -> list[Attempt]:
-        """The agents' legs: those that lead on and those that stand for the call alone."""
+        """The agents' legs: the last hops, for a leg between two hosts is only a way."""
         root = self.call.root
-        if self.caller_in_view:
-            return [a for a in self.call.attempts if a is not root and not _is_pickup(a)]
-        return [a for a in self.call.attempts if not _is_pickup(a)]
+        return [
+            a
+            for a in self.call.attempts
+            if not a.children and not _is_pickup(a) and not (a is root and self.caller_in_view)
+        ]
 
     @property
     def host_sees(self) -> bool:

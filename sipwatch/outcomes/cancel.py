@@ -55,11 +55,13 @@ def _cancel_at(scene: Scene) -> float:
     return at if at is not None else scene.now
 
 
-def _answered_near(other: Attempt | None, at: float) -> bool:
+def _answered_near(scene: Scene, other: Attempt | None) -> bool:
+    """Whether this leg of the call got its 2xx within 1 s, and while the judged one rang."""
     return (
         other is not None
         and other.answered_at is not None
-        and abs(other.answered_at - at) <= AROUND_SECONDS
+        and other.answered_at >= scene.attempt.started_at
+        and abs(other.answered_at - _cancel_at(scene)) <= AROUND_SECONDS
     )
 
 
@@ -136,12 +138,33 @@ def _never_answered(scene: Scene) -> Finding | None:
     return Finding("connection_timeout", detail, "inferred", (note,))
 
 
+def _hop_before(scene: Scene) -> Finding | None:
+    """A leg between two hosts in view was cancelled, and so was what it had led to."""
+    before = scene.caller
+    if before is None or before.role != "agent" or before.cancel_at is None:
+        return None
+    if not -0.02 <= _cancel_at(scene) - before.cancel_at <= AROUND_SECONDS:
+        return None
+    said = judge_cancel(scene.of(before))
+    if said is None:
+        return None
+    note = "the leg before it on its way was cancelled"
+    if said.outcome in ("no_answer", "connection_timeout", "device_not_responding"):
+        return _by_ring_state(scene, "correlated", *said.notes, note)
+    return said._replace(confidence="correlated", notes=(*said.notes, note))
+
+
 def _reason_says(scene: Scene) -> Finding | None:
     if _completed_elsewhere(scene):
         return _elsewhere(scene)
     if _cause(scene, "SIP", 486, 600, 603) is not None:
         return Finding("redirected", "declined_elsewhere")
-    if _cause(scene, "Q.850", 19) is not None or _cause(scene, "SIP", 480, 408) is not None:
+    if _caller_copied(scene):
+        seconds = _caller_left(scene)
+        if seconds is None:
+            seconds = _own_seconds(scene)
+        return _given_up(scene, seconds, "explicit", "the Reason is the caller's own")
+    if _says_no_answer(scene):
         if _sibling_refused(scene):
             return Finding(
                 "redirected",
@@ -154,21 +177,31 @@ def _reason_says(scene: Scene) -> Finding | None:
         if scene.rang:
             return Finding("connection_timeout", "after_ringing", "explicit")
         return _by_ring_state(scene, "explicit")
-    if _caller_copied(scene):
-        seconds = _caller_left(scene)
-        if seconds is None:
-            seconds = _own_seconds(scene)
-        return _given_up(scene, seconds, "explicit", "the Reason is the caller's own")
     if _names_originator(scene):
         return _originator(scene)
     return _dialect_reason(scene)
 
 
+def _says_no_answer(scene: Scene) -> bool:
+    """A ring timer is named, and nothing shows that the caller left in that moment.
+
+    On a caller's own CANCEL it speaks of whoever waits behind him, and a PBX repeats the cause
+    of an earlier refusal when its caller leaves.
+    """
+    if _cause(scene, "Q.850", 19) is None and _cause(scene, "SIP", 480, 408) is None:
+        return False
+    if scene.attempt.role == "caller":
+        return False
+    caller = scene.caller
+    left = left_at(caller) if caller is not None else None
+    return left is None or not 0 <= _cancel_at(scene) - left <= CAUSED_SECONDS
+
+
 def _elsewhere(scene: Scene) -> Finding | None:
     at = _cancel_at(scene)
     siblings = scene.siblings
-    by_sibling = any(_answered_near(other, at) for other in siblings)
-    if by_sibling or _answered_near(scene.caller, at) or scene.alone:
+    by_sibling = any(_answered_near(scene, other) for other in siblings)
+    if by_sibling or _answered_near(scene, scene.caller) or scene.alone:
         if _picked_up(scene):
             return Finding("redirected", "picked_up", "explicit", ("a neighbour took the call",))
         note = "the Reason says so" if scene.alone else "a 2xx of the call within 1 s"
@@ -349,6 +382,11 @@ CANCEL_RULES: tuple[CancelRule, ...] = (
         "0",
         "the CANCEL was never answered, and 64*T1 passed or it was sent at least 3 times",
         _never_answered,
+    ),
+    CancelRule(
+        "0b",
+        "the leg before it on the same way was cancelled: what is true of that is true of this",
+        _hop_before,
     ),
     CancelRule(
         "1",

@@ -48,6 +48,7 @@ class Rule(NamedTuple):
 
 #: States of an attempt beside its final status.
 _OPEN, _CANCELLED, _ANSWERED = 0, -1, -2
+_LATER = float("inf")
 OPEN = (_OPEN, _CANCELLED)
 CANCELLED = (_CANCELLED, 487)
 ANSWERED = (_ANSWERED,)
@@ -58,9 +59,10 @@ ALWAYS = range(_ANSWERED, 700)
 def _state(attempt: Attempt) -> int:
     if attempt.answered_at is not None:
         return _ANSWERED
-    if attempt.final_status:
-        return attempt.final_status
-    return _OPEN if attempt.cancel_at is None else _CANCELLED
+    if attempt.cancel_at is not None and attempt.cancel_at <= (attempt.final_at or _LATER):
+        # Whatever the final says, the CANCEL ended it: a proxy hands on its best branch's refusal.
+        return _CANCELLED
+    return attempt.final_status or _OPEN
 
 
 @cache
@@ -70,9 +72,9 @@ def _asked(state: int) -> tuple[Rule, ...]:
 
 
 def _says(
-    outcome: str, detail: str | None = None, confidence: str | None = "explicit"
+    outcome: str, detail: str | None = None, confidence: str | None = "explicit", *notes: str
 ) -> Callable[[Scene], Finding]:
-    finding = Finding(outcome, detail, confidence)
+    finding = Finding(outcome, detail, confidence, notes)
     return lambda scene: finding
 
 
@@ -166,7 +168,8 @@ def _refused_by_pbx(scene: Scene) -> bool:
 def _inherits(scene: Scene) -> bool:
     a = scene.attempt
     return (
-        a.role == "caller"
+        # Also a leg between two hops that are both in view: what follows it tells more.
+        (a.role == "caller" or a.parent is not None)
         and bool(a.children)
         and a.final_status >= 300
         and a.cancel_at is None
@@ -569,7 +572,13 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.attempt.cancel_at is not None,
         judge_cancel,
     ),
-    Rule("13b", (487,), "487 without a CANCEL in view", _always, _says("other_failure")),
+    Rule(
+        "13b",
+        (487,),
+        "487 without a CANCEL in view",
+        _always,
+        _says("other_failure", None, "explicit", "487 without a CANCEL"),
+    ),
     Rule(
         "14",
         OPEN,

@@ -89,6 +89,18 @@ class Scene:
         self._responder: Dialect | None = None
         self._sender: Dialect | None = None
 
+    def of(self, attempt: Attempt) -> Scene:
+        """The same view of another attempt."""
+        return Scene(
+            attempt,
+            self.now,
+            self.settings,
+            self.dialects,
+            self.timers,
+            self.registrations,
+            self.host,
+        )
+
     # --- who speaks ---------------------------------------------------------------------------
 
     @property
@@ -259,7 +271,7 @@ def left_at(caller: Attempt) -> float | None:
     if caller.cancel_at is not None:
         return caller.cancel_at
     # Where the PBX began the call itself, the one who waits is at the other end of its leg.
-    himself = "callee" if caller.role == "agent" else "caller"
+    himself = "callee" if caller.begun_by_pbx else "caller"
     if caller.bye_at is not None and caller.bye_by == himself:
         return caller.bye_at
     return None
