@@ -136,8 +136,9 @@ def _configured_rejection(scene: Scene) -> bool:
 def _refused_by_pbx(scene: Scene) -> bool:
     """Rule 3b: the PBX refused its caller before any agent was tried."""
     a = scene.attempt
+    received = a.role == "caller" or (a.role == "unknown" and scene.responder.is_pbx)
     if (
-        a.role != "caller"
+        not received
         or a.answered_at is not None
         or a.children
         or not (a.final_status in (403, 603) or a.final_status in scene.settings.rejection_codes)
@@ -157,7 +158,7 @@ def _refused_by_pbx(scene: Scene) -> bool:
     # Nothing has shown yet whether this host's agents' legs are in view. The speed of a refusal
     # tells the dialplan of a PBX that we know from a phone whose leg we do not see.
     settings, prompt = scene.settings, scene.responder.refusal_seconds
-    if prompt and settings.places_configured and not announced:
+    if prompt and not announced:
         return scene.final_seconds < prompt
     if scene.host.without_agents or not (prompt or settings.networks_configured):
         return False
