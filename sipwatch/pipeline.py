@@ -20,6 +20,7 @@ from sipwatch.devices.watch import Devices
 from sipwatch.net.types import Batch, Datagram, Unreachable
 from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
+from sipwatch.outcomes.missed import MissedCalls
 from sipwatch.outcomes.settings import RuleSettings
 from sipwatch.sip.message import SipError, method_of, parse
 
@@ -75,12 +76,16 @@ class Pipeline:
         self.registrations = self.devices.registrations
         #: Legs of ended calls with the time of that end.
         self._ended: deque[tuple[float, Attempt]] = deque()
+        self.missed = MissedCalls(
+            config.hours, config.callback, bool(config.local_networks), self._is_device
+        )
         self.classifier = Classifier(
             rule_settings(config),
             self.dialects,
             self.devices,
             self.tracker.correlator,
             self.devices,
+            self.missed,
         )
 
     def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:
@@ -154,7 +159,7 @@ class Pipeline:
             elif isinstance(event, DialogEnded):
                 classifier.dialog(event.attempt)
             else:
-                classifier.call(event.call)
+                classifier.call(event.call, event.time)
                 self._ended.extend((event.time, a) for a in event.call.attempts if a.dialog_over)
                 continue
             call = event.attempt.call
@@ -167,6 +172,15 @@ class Pipeline:
         """A message outside of INVITE dialogs: counted, and what it says of a device."""
         self.sip.count(method, status)
         self.devices.receive(datagram, method, status)
+        if method == "SUBSCRIBE" and not status and b"completion" in datagram.payload.lower():
+            try:
+                self.missed.subscribe(parse(datagram.payload), datagram.time)
+            except SipError as error:
+                self.sip.malformed[error.reason] += 1
+
+    def _is_device(self, address: bytes) -> bool:
+        """Whether an agent's device is at this address, as far as was seen."""
+        return self.tracker.correlator.is_device(address) or self.devices.registers(address)
 
     def _let_go(self) -> None:
         """Untie the legs of ended calls, whose events have been taken.

@@ -527,8 +527,10 @@ class Call:
     __slots__ = (
         "__weakref__",
         "attempts",
+        "callback_for",
         "callback_requested",
         "ended",
+        "hint_fact",
         "outcome_hint",
         "returned_at",
         "returned_by",
@@ -550,9 +552,12 @@ class Call:
         self.callback_requested = False
         self.returned_at: float | None = None
         self.returned_by: str | None = None
-        #: The first INVITE of the missed call that this one returns, or asks a return of.
+        #: The missed call that this one returns, or asks a return of.
         self.returns: InviteKey | None = None
+        self.callback_for: InviteKey | None = None
+        #: What the configuration makes of it (section 6, rule 2), and what shows it.
         self.outcome_hint: str | None = None
+        self.hint_fact = ""
 
 
 class AttemptEnded(NamedTuple):

@@ -146,7 +146,7 @@ def _hinted(scene: CallScene) -> Verdict | None:
     hint = scene.call.outcome_hint
     if hint is None:
         return None
-    return _verdict(hint, None, "explicit", "2", "as configured")
+    return _verdict(hint, None, "explicit", "2", scene.call.hint_fact or "as configured")
 
 
 def _caller_left(scene: CallScene) -> Verdict | None:

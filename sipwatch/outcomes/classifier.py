@@ -8,6 +8,7 @@ from sipwatch.outcomes.cancel import judge_cancel
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.ends import end_of
 from sipwatch.outcomes.hints import Devices, Hints
+from sipwatch.outcomes.missed import MissedCalls
 from sipwatch.outcomes.ring_timers import LEAST_SECONDS, RingTimers
 from sipwatch.outcomes.rules import judge
 from sipwatch.outcomes.scene import Finding, Host, Registrations, Scene
@@ -25,6 +26,7 @@ class Classifier:
         registrations: Registrations,
         host: Host,
         devices: Devices | None = None,
+        missed: MissedCalls | None = None,
     ) -> None:
         self.settings = settings
         self.dialects = dialects
@@ -32,6 +34,7 @@ class Classifier:
         self.registrations = registrations
         self.host = host
         self.hints = None if devices is None else Hints(devices)
+        self.missed = missed
 
     def attempt(self, attempt: Attempt, now: float) -> Verdict:
         """Judge a settled attempt, once; the verdict is put on it and returned."""
@@ -54,6 +57,8 @@ class Classifier:
                 attempt.crossed_verdict = _verdict(scene, crossed.rule, crossed)
         if self.hints is not None:
             self.hints.attempt(attempt, now)
+        if self.missed is not None:
+            self.missed.attempt(attempt)
         return attempt.verdict
 
     def dialog(self, attempt: Attempt) -> None:
@@ -62,8 +67,10 @@ class Classifier:
         if self.hints is not None:
             self.hints.dialog(attempt)
 
-    def call(self, call: Call) -> Verdict:
+    def call(self, call: Call, now: float) -> Verdict:
         """Judge a call whose attempts are all settled."""
+        if self.missed is not None:
+            self.missed.hint(call)
         alone = not self.host.without_agents
         verdict = judge_call(
             CallScene(
@@ -76,6 +83,8 @@ class Classifier:
             )
         )
         call.verdict = verdict
+        if self.missed is not None:
+            self.missed.call(call, now)
         return verdict
 
     def _learn(self, scene: Scene) -> None:

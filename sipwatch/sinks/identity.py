@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from sipwatch.calls.types import Attempt, Call
+from sipwatch.calls.types import Attempt, Call, InviteKey
 
 
-def attempt_id(attempt: Attempt) -> str:
+def attempt_id(attempt: Attempt | InviteKey) -> str:
     """16 hexadecimal digits from what identifies the first leg (RFC 3261 17.1.3)."""
     key = b"%b\0%b\0%b\0%d" % (attempt.call_id, attempt.from_tag, attempt.branch, attempt.cseq)
     return blake2b(key, digest_size=8).hexdigest()

@@ -94,6 +94,9 @@ CALL_FIELDS = (
     "talk_duration",
     "callback_requested",
     "returned_at",
+    "returned_by",
+    "returns",
+    "callback_for",
 )
 
 #: Of an attempt that was never judged, because it is still open.
@@ -203,6 +206,9 @@ def call_record(call: Call, style: RecordStyle = PLAIN) -> dict[str, Any]:
         "talk_duration": _seconds(measures.talked(call)),
         "callback_requested": call.callback_requested,
         "returned_at": _seconds(call.returned_at),
+        "returned_by": None if call.returned_by is None else numbers.user(call.returned_by),
+        "returns": None if call.returns is None else attempt_id(call.returns),
+        "callback_for": None if call.callback_for is None else attempt_id(call.callback_for),
     }
 
 
@@ -239,6 +245,7 @@ def users_of(attempt: Attempt) -> set[str]:
     """Every user part that the attempt names: what privacy must find in free text."""
     uri = request_uri_of(attempt)
     users = {caller_of(attempt).user, called_of(attempt).user, user_in_uri(uri or "")}
+    users.add(attempt.device or "")
     return {user for user in users if user}
 
 

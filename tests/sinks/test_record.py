@@ -96,6 +96,9 @@ OF_CALL = [
     "talk_duration",
     "callback_requested",
     "returned_at",
+    "returned_by",
+    "returns",
+    "callback_for",
 ]
 
 
