@@ -10,7 +10,7 @@ import logging
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from sipwatch.calls.types import ClosedBy, Event
@@ -22,22 +22,15 @@ from sipwatch.daemon.notify import Systemd
 from sipwatch.daemon.pages import Condition
 from sipwatch.daemon.recorder import Recorder
 from sipwatch.daemon.reload import take_up, waits_for_restart, with_addresses
-from sipwatch.daemon.self_metrics import SelfReport, self_readings
+from sipwatch.daemon.self_metrics import SelfReport
 from sipwatch.daemon.signals import Wakeup
+from sipwatch.daemon.snapshot import Sources, snapshot
 from sipwatch.daemon.state import State, StateKeeper
 from sipwatch.daemon.watch import HARMLESS, PROBLEMS, Seen, Watch
 from sipwatch.net.types import Batch, Datagram
 from sipwatch.pipeline import Pipeline
 from sipwatch.sinks.metrics import CallMetrics, Reading
-from sipwatch.sinks.metrics import families as f
-from sipwatch.sinks.metrics.capturing import capture_readings
-from sipwatch.sinks.metrics.messages import (
-    bound_messages,
-    decode_reading,
-    limit_readings,
-    progress_readings,
-    sip_readings,
-)
+from sipwatch.sinks.metrics.messages import bound_messages
 from sipwatch.sinks.privacy import Numbers
 
 _log = logging.getLogger(__name__)
@@ -278,19 +271,20 @@ class Loop:
 
     def _readings(self) -> list[Reading]:
         """All metrics at this moment."""
-        return list(self._all_readings())
-
-    def _all_readings(self) -> Iterator[Reading]:
-        net = self._capture.decoder.counts
-        yield from self._metrics.readings()
-        yield from sip_readings(self.pipeline)
-        yield from progress_readings(self.pipeline, self._capture.now())
-        yield from capture_readings(self._capture.stats(), net, self._events)
-        yield decode_reading(net, self.pipeline.sip.malformed)
-        yield Reading(f.LAG, {(): round(self._lag, 6)})
-        yield Reading(f.PROBLEM, {(k,): int(holds) for k, holds in self._watch.active.items()})
-        yield from limit_readings(self._metrics.tables)
-        yield from self_readings(self._report, self._recorder.outlets)
+        return snapshot(
+            Sources(
+                calls=self._metrics,
+                pipeline=self.pipeline,
+                stats=self._capture.stats(),
+                net=self._capture.decoder.counts,
+                events=self._events,
+                now=self._capture.now(),
+                lag=self._lag,
+                problems=self._watch.active,
+                report=self._report,
+                outlets=self._recorder.outlets,
+            )
+        )
 
     # --- the end ----------------------------------------------------------------------------------
 
