@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+from sipwatch.devices.registrations import DELAY_EDGES
+
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
 PREFIX = "sipwatch_"
@@ -124,6 +126,22 @@ SESSION_DURATION = _histogram(
 )
 SESSION_DISCONNECT_DELAY = _histogram(
     "session_disconnect_delay_seconds", "From the BYE to its answer (RFC 6076 4.4).", DELAY
+)
+
+# --- registrations ------------------------------------------------------------------------------
+
+REGISTRATION_ATTEMPTS = _counter(
+    "registration_attempts_total",
+    "REGISTERs with their repetition with credentials, by what became of them (RFC 6076 4.2).",
+    "result",
+)
+REGISTRATION_REQUEST_DELAY = _histogram(
+    "registration_request_delay_seconds",
+    "From the first REGISTER to its 2xx, a challenge between them included (RFC 6076 4.1).",
+    DELAY_EDGES,
+)
+REGISTRATION_MOVES = _counter(
+    "registration_moves_total", "Registrations that were renewed from another address or port."
 )
 
 # --- messages -----------------------------------------------------------------------------------

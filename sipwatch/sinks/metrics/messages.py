@@ -9,7 +9,7 @@ from sipwatch.pipeline import Pipeline
 from sipwatch.sinks.metrics import families
 from sipwatch.sinks.metrics.labels import METHOD_LABELS, OTHER, code_label, method_label
 from sipwatch.sinks.metrics.readings import Reading, by_label
-from sipwatch.sinks.metrics.tables import CounterTable, Labels
+from sipwatch.sinks.metrics.tables import CounterTable, Histogram, Labels
 
 #: Layers and reasons are our own words; more than so many would be a fault of ours.
 _MOST_REASONS = 200
@@ -37,7 +37,8 @@ _USUAL_RESPONSES = (
 
 
 def sip_readings(pipeline: Pipeline) -> Iterator[Reading]:
-    """Messages by method and status."""
+    """Messages by method and status, and what became of REGISTERs."""
+    yield from _registration_readings(pipeline)
     sip = pipeline.sip
     requests = CounterTable(families.SIP_REQUESTS, [(method,) for method in METHOD_LABELS])
     for method, number in sip.requests.items():
@@ -51,6 +52,21 @@ def sip_readings(pipeline: Pipeline) -> Iterator[Reading]:
     again: dict[Labels, int] = {key: counts[name] for name, key in _RETRANSMISSIONS.items()}
     yield Reading(families.SIP_RETRANSMISSIONS, again)
     yield Reading(families.DUPLICATES, {(): counts["duplicates"]})
+
+
+def _registration_readings(pipeline: Pipeline) -> Iterator[Reading]:
+    counts = pipeline.registrations.counts
+    results: dict[Labels, int] = {
+        ("success",): counts.successful,
+        ("refused",): counts.ineffective - counts.timeouts,
+        ("timeout",): counts.timeouts,
+    }
+    yield Reading(families.REGISTRATION_ATTEMPTS, results)
+    delays = Histogram(families.REGISTRATION_REQUEST_DELAY.buckets)
+    delays.counts = counts.delay_buckets.copy()
+    delays.sum = counts.delay_seconds
+    yield Reading(families.REGISTRATION_REQUEST_DELAY, {(): delays})
+    yield Reading(families.REGISTRATION_MOVES, {(): counts.moves})
 
 
 def bound_messages(pipeline: Pipeline) -> None:
