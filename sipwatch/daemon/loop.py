@@ -14,10 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from sipwatch.calls.types import ClosedBy, Event
-from sipwatch.capture.live import CaptureEvent, LiveCapture, LiveCaptureError, LiveStats
+from sipwatch.capture.live import CaptureEvent, LiveCaptureError, LiveStats
+from sipwatch.capture.live_sources import LiveSource
 from sipwatch.config import Config, ConfigError
 from sipwatch.daemon.addresses import host_addresses
 from sipwatch.daemon.desk import Desk
+from sipwatch.daemon.mirror import Mirror
 from sipwatch.daemon.notify import Systemd
 from sipwatch.daemon.pages import Condition
 from sipwatch.daemon.recorder import Recorder
@@ -55,7 +57,7 @@ class Loop:
     def __init__(
         self,
         config: Config,
-        capture: LiveCapture,
+        capture: LiveSource,
         recorder: Recorder,
         keeper: StateKeeper | None,
         wakeup: Wakeup,
@@ -64,6 +66,7 @@ class Loop:
         report: SelfReport,
         reread: Callable[[], Config],
         tunnels: tuple[str, ...] = (),
+        mirror: Mirror | None = None,
     ) -> None:
         """`reread` gives the configuration anew, or raises ConfigError."""
         self._config = config
@@ -74,6 +77,7 @@ class Loop:
         self._report = report
         self._reread = reread
         self._tunnels = tunnels
+        self._mirror = mirror
         self.pipeline = Pipeline(config)
         self.pipeline.classifier.timers.restore(previous.ring_timers)
         self._metrics = CallMetrics(config, Numbers(config.privacy).user)
@@ -129,6 +133,8 @@ class Loop:
 
     def _follow(self, piece: Batch) -> None:
         """Feeds some messages. A fault of ours must cost a few messages, not the whole watch."""
+        if self._mirror is not None:
+            self._mirror.follow(piece)
         try:
             self._done(self.pipeline.feed(piece))
         except Exception:
@@ -139,6 +145,8 @@ class Loop:
         if events:
             self._metrics.take(events)
             self._recorder.take(events)
+            if self._mirror is not None:
+                self._mirror.take(events)
 
     def _settle_in(self) -> None:
         """The traffic is that of this host: its addresses say which side of it a call is on."""
@@ -163,6 +171,8 @@ class Loop:
             self._look(now)
 
     def _look(self, now: float) -> None:
+        if self._mirror is not None:
+            self._mirror.flush()
         stats, before = self._capture.stats(), self._stats
         self._stats = stats
         if stats.drops > before.drops:
@@ -261,6 +271,8 @@ class Loop:
         take_up(self.pipeline, config)
         self._metrics.reconfigure(config, Numbers(config.privacy).user)
         self._recorder.reconfigure(config)
+        if self._mirror is not None:
+            self._mirror.reconfigure(config)
         self._report.reloaded = True
         self._report.reloaded_at = time.time()
         _log.info("the configuration was read again")
@@ -283,6 +295,7 @@ class Loop:
                 problems=self._watch.active,
                 report=self._report,
                 outlets=self._recorder.outlets,
+                mirror=None if self._mirror is None else self._mirror.stats,
             )
         )
 
@@ -299,6 +312,8 @@ class Loop:
         closed_by: ClosedBy = "shutdown"
         now = max(self._capture.now(), self.pipeline.tracker.now)
         self._done(self.pipeline.finish(now, closed_by))
+        if self._mirror is not None:
+            self._mirror.close()
         if self._keeper is not None:
             self._keeper.keep(state)
             self._keeper.stop(_FLUSH_SECONDS / 2)

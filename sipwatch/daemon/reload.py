@@ -17,6 +17,14 @@ AT_START = (
     "records.directory",
     "records.json_lines",
     "correlation.disabled",
+    "hep.listen",
+    "hep.auth_key",
+    "hep.certificate",
+    "hep.private_key",
+    "hep.client_authority",
+    "hep.max_skew_seconds",
+    "hep.mirror",
+    "hep.node_id",
 )
 
 

@@ -19,14 +19,18 @@ from ipaddress import ip_address
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from sipwatch.capture.interfaces import ANY
+from sipwatch.capture.hep import HepListener, listen_addresses
 from sipwatch.capture.live import LiveCapture, LiveCaptureError
+from sipwatch.capture.live_sources import Beside, LiveSource, LiveSources
 from sipwatch.capture.ring import Geometry
+from sipwatch.capture.tshark_live import TsharkLive
 from sipwatch.config import Config, ConfigError
 from sipwatch.daemon import privileges
 from sipwatch.daemon.errors import StartError
 from sipwatch.daemon.guard import Guard
 from sipwatch.daemon.logs import RateLimit
 from sipwatch.daemon.loop import Loop
+from sipwatch.daemon.mirror import mirror_of
 from sipwatch.daemon.recorder import Recorder, outlets_of
 from sipwatch.daemon.self_metrics import SelfReport
 from sipwatch.daemon.signals import Wakeup
@@ -58,6 +62,8 @@ class Orders:
     keeps_records: bool = True
     #: Agents' series may be read by anybody who reaches the port.
     agents_unprotected: bool = False
+    #: TLS key log, for tshark beside our own capture.
+    keylog: str | None = None
 
 
 def run(orders: Orders, limit: RateLimit) -> None:
@@ -77,6 +83,7 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
     exposure = _Exposure(config, orders.agents_unprotected)
     guard = Guard(orders.web_config, refuses=exposure.refusal)
     capture = _capture(config, orders)
+    mirror = mirror_of(config)
     capture.open()
     stack.callback(capture.close)
     registry = CollectorRegistry()
@@ -117,6 +124,7 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
         report=report,
         reread=reread,
         tunnels=orders.tunnels,
+        mirror=mirror,
     )
     registry.register(SnapshotCollector(loop.desk.ask))
     ProcessCollector(registry=registry)
@@ -130,7 +138,46 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
     return loop
 
 
-def _capture(config: Config, orders: Orders) -> LiveCapture:
+def _capture(config: Config, orders: Orders) -> LiveSource:
+    """The interfaces, and what is configured beside them; HEP alone needs no interface."""
+    beside = _beside(config, orders)
+    if config.hep.listen and not config.interfaces:
+        return LiveSources(None, beside)
+    capture = _interfaces(config, orders)
+    return LiveSources(capture, beside) if beside else capture
+
+
+def _beside(config: Config, orders: Orders) -> list[Beside]:
+    """Raises StartError for what cannot be together."""
+    beside: list[Beside] = []
+    hep = config.hep
+    if hep.listen:
+        beside.append(
+            HepListener(
+                dict.fromkeys(one for text in hep.listen for one in listen_addresses(text)),
+                auth_key=hep.auth_key.encode() or None,
+                certificate=hep.certificate or None,
+                private_key=hep.private_key or None,
+                client_authority=hep.client_authority or None,
+                max_skew_seconds=hep.max_skew_seconds,
+            )
+        )
+    if orders.keylog is not None:
+        if hep.listen and not config.interfaces:
+            raise StartError("--keylog decrypts what interfaces hear: name one with --interface")
+        if orders.user is not None:
+            raise StartError(
+                "--keylog and --user exclude each other: tshark would go on as root; start "
+                "sipwatch as that user, with CAP_NET_RAW and CAP_NET_ADMIN as ambient capabilities"
+            )
+        interfaces = config.interfaces or (ANY,)
+        beside.append(
+            TsharkLive(interfaces, orders.keylog, ports=config.ports, encrypted_only=True)
+        )
+    return beside
+
+
+def _interfaces(config: Config, orders: Orders) -> LiveCapture:
     geometry = Geometry()
     if orders.ring_mebibytes is not None:
         count = max(2, (orders.ring_mebibytes << 20) // geometry.block_bytes)

@@ -10,6 +10,7 @@ from sipwatch.daemon.outlet import Outlet
 from sipwatch.daemon.self_metrics import SelfReport, self_readings
 from sipwatch.net.counts import NetCounts
 from sipwatch.pipeline import Pipeline
+from sipwatch.sinks.hep import MirrorStats
 from sipwatch.sinks.metrics import CallMetrics, Reading
 from sipwatch.sinks.metrics import families as f
 from sipwatch.sinks.metrics.capturing import capture_readings
@@ -19,6 +20,7 @@ from sipwatch.sinks.metrics.messages import (
     progress_readings,
     sip_readings,
 )
+from sipwatch.sinks.metrics.mirroring import mirror_readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Sources:
     problems: Mapping[str, bool]
     report: SelfReport
     outlets: Sequence[Outlet] = ()
+    #: Of the HEP mirror, where there is one.
+    mirror: MirrorStats | None = None
 
 
 def snapshot(sources: Sources) -> list[Reading]:
@@ -53,4 +57,6 @@ def _readings(sources: Sources) -> Iterator[Reading]:
     yield Reading(f.LAG, {(): round(sources.lag, 6)})
     yield Reading(f.PROBLEM, {(kind,): int(on) for kind, on in sources.problems.items()})
     yield from limit_readings(sources.calls.tables)
+    if sources.mirror is not None:
+        yield from mirror_readings(sources.mirror)
     yield from self_readings(sources.report, sources.outlets)

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -255,9 +255,11 @@ class _Request(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What http.server itself finds wrong with a request, without its page."""
         self.close_connection = True
-        with suppress(ValueError):
-            status = HTTPStatus(code)
-            self._send(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), {})
+        # Nothing of the request can be relied on, not even that there were headers.
+        self.headers = Message()
+        self.command, self.request_version = "GET", self.protocol_version
+        status = HTTPStatus(code)
+        self._send(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), {})
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Requests are not logged: a scrape each few seconds is no event."""
