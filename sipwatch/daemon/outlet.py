@@ -83,7 +83,7 @@ class Outlet:
         self._sink: LineSink | None = None
         self._wake = threading.Event()
         self._stopping = False
-        self._dropped_in_trouble = 0
+        self._dropped_before = 0
         self._expire_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"records-{name}", daemon=True)
 
@@ -163,7 +163,7 @@ class Outlet:
             self.unreadable += len(self._batch)
         else:
             self.written += len(self._batch)
-            self._recovered()
+            self._succeeded()
         self._taken_bytes += sum(len(line) for _, line in self._batch)
         self._batch.clear()
 
@@ -171,7 +171,6 @@ class Outlet:
         self.errors += 1
         if self.is_writable:
             self.is_writable = False
-            self._dropped_in_trouble = self.dropped
             _log.error(
                 "records cannot be written: %s; metrics go on, records wait and are dropped "
                 "when too many wait",
@@ -186,8 +185,10 @@ class Outlet:
                 self._sink.close()
             self._sink = None
 
-    def _recovered(self) -> None:
+    def _succeeded(self) -> None:
+        """A write has succeeded."""
+        before, self._dropped_before = self._dropped_before, self.dropped
         if not self.is_writable:
             self.is_writable = True
-            lost = self.dropped - self._dropped_in_trouble
+            lost = self.dropped - before
             _log.warning("records are written again (%s); %d were lost meanwhile", self.name, lost)
