@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import sipwatch.calls.settings as calls_settings
+from sipwatch.capture.hep import listen_addresses
 from sipwatch.config import (
     CORRELATION_RULES,
     SETTINGS,
@@ -25,6 +27,8 @@ from sipwatch.config import (
 )
 from sipwatch.config.model import DIALECTS
 from sipwatch.outcomes import dialect
+from sipwatch.sinks.hep import Collector
+from sipwatch.sinks.sink import SinkError
 
 FOLDER = Path(__file__).parent / "config"
 INVALID = sorted(FOLDER.glob("invalid-*.toml"))
@@ -44,7 +48,9 @@ def test_a_valid_file_survives_being_shown(path: Path) -> None:
     config = load(str(path), environ={})
     shown = show(config)
     key = f'\nkey = "{config.privacy.key}"' if config.privacy.key else ""
-    again = parse_toml(shown.replace("[privacy]", f"[privacy]{key}"))
+    shown = shown.replace("[privacy]", f"[privacy]{key}")
+    hep_key = f'\nauth_key = "{config.hep.auth_key}"' if config.hep.auth_key else ""
+    again = parse_toml(shown.replace("[hep]", f"[hep]{hep_key}"))
     assert again == config
 
 
@@ -83,6 +89,12 @@ def test_every_key_of_the_full_file_is_typed() -> None:
     assert config.records.max_megabytes == 2048
     assert config.privacy.numbers == "hash"
     assert config.web.listen == ("::1", 9742)
+    assert config.hep.listen == ("0.0.0.0:9060", "udp:[::1]:9061", "tls:9062")
+    assert config.hep.auth_key == "myHep"
+    assert config.hep.certificate == "/etc/sipwatch/hep.pem"
+    assert config.hep.max_skew_seconds == 30
+    assert config.hep.mirror == "tcp:homer.example:9060"
+    assert config.hep.node_id == 2002
     assert config.dialects == {
         ip_network("10.9.0.1/32"): "asterisk",
         ip_network("10.9.0.128/25"): "freeswitch",
@@ -229,7 +241,41 @@ def test_the_secret_is_never_shown() -> None:
     config = load(str(FOLDER / "valid" / "full.toml"), environ={})
     shown = show(config)
     assert config.privacy.key not in shown
+    assert config.hep.auth_key not in shown
+    assert "# auth_key is set  #" in shown
     assert "# key is set  #" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "host:9060x", "1.2.3.4:70000", "[::1", "1.2.3.4:-1", "sctp:1.2.3.4:1", "0.0.0.0:9060",
+     "127.0.0.1", "9061", ":9061", "udp:10.0.0.1:1", "TLS:[::1]:9061", "[::]", "[::1]9060"],
+)  # fmt: skip
+def test_hep_addresses_are_those_that_the_listener_takes(text: str) -> None:
+    def is_valid(read: Callable[[], object], *errors: type[Exception]) -> bool:
+        try:
+            read()
+        except errors:
+            return False
+        return True
+
+    valid = is_valid(lambda: parse_toml(f'hep.listen = ["{text}"]'), ConfigError)
+    # The listener alone takes nothing for all of the defaults; a configuration says what it wants.
+    assert valid == (bool(text) and is_valid(lambda: listen_addresses(text), ValueError))
+
+
+@pytest.mark.parametrize(
+    "text", ["udp:", "udp::9060", "x:port", "x:0", "x:70000", "[::1", "192.0.2.7", "[::1]",
+             "TCP:homer.example:9060", "tcp:[2001:db8::1]:1"],
+)  # fmt: skip
+def test_hep_collectors_are_those_that_the_mirror_takes(text: str) -> None:
+    try:
+        Collector.parse(text)
+    except SinkError:
+        with pytest.raises(ConfigError, match=r"hep\.mirror: expected a HEP collector"):
+            parse_toml(f'hep.mirror = "{text}"')
+    else:
+        assert parse_toml(f'hep.mirror = "{text}"').hep.mirror == text
 
 
 def test_shown_values_say_where_they_come_from() -> None:

@@ -29,7 +29,8 @@ from typing import NamedTuple
 
 from sipwatch.capture.errors import LiveCaptureError
 from sipwatch.capture.hep_intake import Intake, IntakeCounts
-from sipwatch.capture.live import CaptureEvent
+from sipwatch.capture.live import CaptureEvent, InterfaceStats
+from sipwatch.net.counts import NetCounts
 from sipwatch.net.hep import HepError, HepStream
 from sipwatch.net.types import Batch
 
@@ -80,7 +81,7 @@ def listen_addresses(text: str) -> list[Listen]:
 def _host_and_port(rest: str, text: str) -> tuple[str, int]:
     if rest.startswith("["):
         host, closing, port = rest[1:].partition("]")
-        port = port.removeprefix(":") if closing else "x"
+        port = port.removeprefix(":") if closing and port[:1] in ("", ":") else "x"
     elif rest.isdigit():
         host, port = "", rest
     else:
@@ -149,6 +150,9 @@ class HepListener:
     ``certificate`` and ``private_key`` are paths of PEM files, the key may stand in the first;
     ``client_authority`` is one of certificates that agents must present one of.
     """
+
+    #: Seconds that a packet may take from the wire through its agent to us.
+    delay = _HOLD
 
     def __init__(
         self,
@@ -244,6 +248,28 @@ class HepListener:
             Counter(self._closed),
             self._kernel_drops,
         )
+
+    def interfaces(self) -> list[InterfaceStats]:
+        """One for each node, such as ``hep:2002``, and ``hep`` for packets that held no message.
+
+        ``hep`` is listed first; what the kernel dropped is its loss, for nobody knows whose it was.
+        """
+        stats, state = self.stats(), "gone" if self._selector is None else "listening"
+        counts = stats.counts
+        nothing = counts.packets - counts.nodes.total()
+        rows = [_row("hep", state, nothing, (0.0, 0.0), stats.kernel_drops)]
+        for name, packets in counts.nodes.items():
+            rows.append(_row(name, state, packets, counts.times[name]))
+        return rows
+
+    def net_counts(self) -> NetCounts:
+        """Messages handed on, other payloads, and packets refused by reason."""
+        counts = self._intake.counts
+        net = NetCounts(sip_datagrams=counts.sip, udp_other=counts.other)
+        net.malformed.update({("hep", reason): n for reason, n in counts.refused.items()})
+        if counts.wrong_time:
+            net.malformed["hep", "wrong_time"] = counts.wrong_time
+        return net
 
     def events(self) -> list[CaptureEvent]:
         """What the user should know of since the last call, such as agents that were refused."""
@@ -447,6 +473,24 @@ class HepListener:
             self._closed[reason] += 1
             text = f"closed the HEP connection of {connection.peer}: {reason}"
             self._events.append(CaptureEvent(time.time(), "hep", "refused", text))
+
+
+def _row(
+    name: str, state: str, packets: int, times: tuple[float, float], drops: int = 0
+) -> InterfaceStats:
+    return InterfaceStats(
+        name=name,
+        state=state,
+        packets=packets,
+        kernel_drops=drops,
+        interface_drops=0,
+        freezes=0,
+        snapped=0,
+        inflated=0,
+        first_time=times[0],
+        last_time=times[1],
+        ring_bytes=0,
+    )
 
 
 def _drops(opened: socket.socket) -> int:

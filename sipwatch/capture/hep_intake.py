@@ -36,6 +36,8 @@ class IntakeCounts:
     wrong_time: int = 0
     #: SIP messages by interface, which names the node.
     nodes: Counter[str] = field(default_factory=Counter)
+    #: When the first and the last message of each of them was, in epoch seconds.
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Intake:
@@ -75,8 +77,11 @@ class Intake:
         counts.sip += 1
         interface = self._label(packet.node_id)
         counts.nodes[interface] += 1
+        time = self._believed(packet.time, now)
+        first, last = counts.times.get(interface, (time, time))
+        counts.times[interface] = (min(first, time), max(last, time))
         return Datagram(
-            self._believed(packet.time, now),
+            time,
             packet.source,
             packet.destination,
             packet.transport if packet.transport in _TRANSPORTS else "UDP",

@@ -53,6 +53,10 @@ class Merger:
         """Returns in how many seconds there will be something to take; ``None``: nothing waits."""
         return max(0.0, self._marks[0][0] + self._hold - now) if self._marks else None
 
+    def oldest(self) -> float | None:
+        """Returns the time of the oldest packet that waits; ``None``: nothing waits."""
+        return min(map(_time, self._waiting), default=None)
+
     def drain(self) -> Batch:
         """Returns all that waits, in order of time."""
         ready, self._waiting = self._waiting, []

@@ -1,6 +1,8 @@
 """Interfaces through tshark: encrypted SIP, live, with a key log that grows meanwhile.
 
-`TsharkLive` has the calls of `sipwatch.capture.live.LiveCapture`.
+`TsharkLive` has the calls of `sipwatch.capture.live.LiveCapture`, and those of a source beside it
+(`sipwatch.capture.live_sources.Beside`): then it hands over only what was encrypted, and all else
+is left to the faster way.
 """
 
 from __future__ import annotations
@@ -10,23 +12,30 @@ import time
 from collections.abc import Sequence
 
 from sipwatch.capture.errors import LiveCaptureError
-from sipwatch.capture.live import CaptureEvent
+from sipwatch.capture.live import CaptureEvent, InterfaceStats
 from sipwatch.capture.stats import CaptureError, CaptureStats, FileReport
 from sipwatch.capture.tshark_output import BAD_LINE, parse_packet
 from sipwatch.capture.tshark_process import Process
+from sipwatch.net.counts import NetCounts
 from sipwatch.net.dispatch import SIP_PORTS
-from sipwatch.net.types import Batch
+from sipwatch.net.types import Batch, Datagram
 
 #: Seconds that a packet may take through tshark before time is taken to have passed it.
 _HOLD = 1.0
+
+_ENCRYPTED = frozenset(("TLS", "WSS"))
 
 
 class TsharkLive:
     """Interfaces through tshark, for encrypted SIP whose keys are logged while it runs.
 
     `open` starts tshark and needs its permission to capture; the calls are those of
-    `LiveCapture`. ``ports`` limits what the kernel hands over; fragments always pass.
+    `LiveCapture`. ``ports`` limits what the kernel hands over; fragments always pass. With
+    ``encrypted_only`` nothing but TCP is looked at, and only what had to be decrypted is returned.
     """
+
+    #: Seconds that a packet may take.
+    delay = _HOLD
 
     def __init__(
         self,
@@ -35,11 +44,13 @@ class TsharkLive:
         *,
         ports: Sequence[int] = tuple(sorted(SIP_PORTS)),
         decode_as: Sequence[str] = (),
+        encrypted_only: bool = False,
     ) -> None:
         self._interfaces = tuple(interfaces)
         self._keylog = keylog
         self._ports = tuple(ports)
         self._decode_as = decode_as
+        self._encrypted_only = encrypted_only
         self._process: Process | None = None
         self._selector = selectors.DefaultSelector()
         self._now = 0.0
@@ -49,16 +60,22 @@ class TsharkLive:
     def open(self) -> None:
         """Start tshark. Raises `LiveCaptureError`."""
         arguments: list[str] = []
-        ports = " or ".join(f"port {port}" for port in self._ports)
-        # Offset 6 of IPv4: more fragments, or not the first one; IPv6: a fragment header.
-        fragments = "(ip[6:2] & 0x3fff != 0) or (ip6[6] == 44)"
         for name in self._interfaces:
-            arguments += ["-i", name, "-f", f"{ports} or {fragments} or icmp or icmp6"]
+            arguments += ["-i", name, "-f", self._filter()]
         try:
             self._process = Process(arguments, self._keylog, self._decode_as)
         except CaptureError as error:
             raise LiveCaptureError(str(error)) from None
         self._selector.register(self._process, selectors.EVENT_READ)
+
+    def _filter(self) -> str:
+        """What the kernel hands over, in the language of libpcap."""
+        ports = " or ".join(f"port {port}" for port in self._ports)
+        if self._encrypted_only:
+            return f"tcp and ({ports})"
+        # Offset 6 of IPv4: more fragments, or not the first one; IPv6: a fragment header.
+        fragments = "(ip[6:2] & 0x3fff != 0) or (ip6[6] == 44)"
+        return f"{ports} or {fragments} or icmp or icmp6"
 
     def start(self) -> None:
         """tshark captures from `open` on."""
@@ -97,6 +114,32 @@ class TsharkLive:
         """What was read; tshark does not say how many packets it saw."""
         return CaptureStats([self.report])
 
+    def interfaces(self) -> list[InterfaceStats]:
+        """One for all: what was decrypted, as packets."""
+        report = self.report
+        return [
+            InterfaceStats(
+                name=f"tshark:{report.name}",
+                state="gone" if self._process is None else "listening",
+                packets=report.packets,
+                kernel_drops=0,
+                interface_drops=0,
+                freezes=0,
+                snapped=0,
+                inflated=0,
+                first_time=report.first_time or 0.0,
+                last_time=report.last_time or 0.0,
+                ring_bytes=0,
+            )
+        ]
+
+    def net_counts(self) -> NetCounts:
+        """Messages handed on, and lines of tshark that could not be understood."""
+        counts = NetCounts(sip_datagrams=self.report.packets)
+        if self.malformed:
+            counts.malformed["tshark", "output"] = self.malformed
+        return counts
+
     def events(self) -> list[CaptureEvent]:
         """Nothing happens to the interfaces that would not end the capture."""
         return []
@@ -124,6 +167,10 @@ class TsharkLive:
                 batch += parse_packet(line, self.report.name)
             except BAD_LINE:
                 self.malformed += 1
+        if self._encrypted_only:
+            batch = [
+                one for one in batch if isinstance(one, Datagram) and one.transport in _ENCRYPTED
+            ]
         for one in batch:
             self.report.packets += 1
             self.report.seen(one.time)

@@ -36,6 +36,29 @@ from sipwatch.config import Flag, load
     metavar="NAME[:PORT]",
     help=f"Look inside: {', '.join(TUNNELS)}. Repeatable.",
 )
+@click.option(
+    "--hep",
+    multiple=True,
+    metavar="[udp:|tcp:|tls:]ADDR[:PORT]",
+    help="Listen for HEP there, over UDP and TCP without a scheme; without --interface, for "
+    "nothing else. Repeatable.",
+)
+@click.option(
+    "--hep-auth-key",
+    metavar="KEY",
+    help="What agents must present, and the mirror's collector gets. Others on this host can see "
+    "it here: better SIPWATCH_HEP_AUTH_KEY.",
+)
+@click.option(
+    "--mirror",
+    metavar="[udp:|tcp:]HOST[:PORT]",
+    help="Send messages as they are, and outcome records, to this HEP collector.",
+)
+@click.option(
+    "--keylog",
+    metavar="FILE",
+    help="TLS key log (SSLKEYLOGFILE), as it grows: what it decrypts is read through tshark.",
+)
 @click.option("--promiscuous", is_flag=True, help="Also packets to others, as on a mirror port.")
 @click.option("--ring", type=click.IntRange(1, 4096), metavar="MIB", help="Memory of one ring.")
 @click.option("--user", metavar="NAME", help="Started as root, become this user.")
@@ -65,6 +88,10 @@ def run(
     listen: str | None,
     web_config: str | None,
     tunnel: tuple[str, ...],
+    hep: tuple[str, ...],
+    hep_auth_key: str | None,
+    mirror: str | None,
+    keylog: str | None,
     promiscuous: bool,
     ring: int | None,
     user: str | None,
@@ -87,6 +114,12 @@ def run(
         flags["interfaces"] = Flag("--interface", list(interface))
     if listen is not None:
         flags["web.listen"] = Flag("--listen", listen)
+    if hep:
+        flags["hep.listen"] = Flag("--hep", list(hep))
+    if hep_auth_key is not None:
+        flags["hep.auth_key"] = Flag("--hep-auth-key", hep_auth_key)
+    if mirror is not None:
+        flags["hep.mirror"] = Flag("--mirror", mirror)
     environment = dict(os.environ)
     orders = Orders(
         load=lambda: load(config_file, environment, flags),
@@ -97,6 +130,7 @@ def run(
         user=user,
         keeps_records=records,
         agents_unprotected=agents_unprotected,
+        keylog=keylog,
     )
     try:
         run_daemon(orders, set_up(log_format, log_level))

@@ -1,6 +1,7 @@
 """One typed, validated, frozen configuration: TOML file < environment < flags."""
 
 from sipwatch.config.errors import ConfigError
+from sipwatch.config.hep import Hep
 from sipwatch.config.hours import Hours, HoursRule, Span, Week
 from sipwatch.config.kinds import Address, HeaderRule, Network
 from sipwatch.config.loading import FILE_VARIABLE, SETTINGS, Flag, load, parse_toml
@@ -31,6 +32,7 @@ __all__ = [
     "Correlation",
     "Flag",
     "HeaderRule",
+    "Hep",
     "Hours",
     "HoursRule",
     "Network",

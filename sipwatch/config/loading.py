@@ -151,7 +151,8 @@ def _parsed(setting: Setting, raw: Any, place: str, lines: dict[Path, int] | Non
         return setting.kind.parse(raw)
     except WrongValue as error:
         path = (*steps, *error.path)
-        what = "expected a secret of 16 characters or more" if setting.secret else str(error)
+        # Nobody should find what was meant as a secret in a log.
+        what = f"expected {setting.kind.expected}" if setting.secret else str(error)
         raise ConfigError(_placed(place, _line(path, lines), f"{dotted(path)}: {what}")) from None
     except UnknownKey as error:
         for step in reversed(steps):

@@ -9,6 +9,7 @@ from typing import Any
 
 from sipwatch.config import kinds
 from sipwatch.config.errors import WrongValue
+from sipwatch.config.hep import Hep
 from sipwatch.config.hours import Hours
 from sipwatch.config.kinds import Address, HeaderRule, Network
 from sipwatch.config.setting import takes
@@ -218,6 +219,7 @@ class Config:
     records: Records = field(default_factory=Records)
     privacy: Privacy = field(default_factory=Privacy)
     web: Web = field(default_factory=Web)
+    hep: Hep = field(default_factory=Hep)
     tracker: Tracker = field(default_factory=Tracker)
     #: Where each key's value came from; a key that is absent has its default.
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

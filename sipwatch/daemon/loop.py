@@ -200,7 +200,7 @@ class Loop:
             self._stats,
             messages=self._messages(),
             tls_packets=sum(self._capture.decoder.counts.tls.values()),
-            records_lost=sum(outlet.dropped for outlet in self._recorder.outlets),
+            records_lost=sum(outlet.lost for outlet in self._recorder.outlets),
             lag=self._lag,
             faults=self._report.faults,
         )

@@ -18,8 +18,8 @@ from ipaddress import ip_address
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from sipwatch.capture.interfaces import ANY
 from sipwatch.capture.hep import HepListener, listen_addresses
+from sipwatch.capture.interfaces import ANY
 from sipwatch.capture.live import LiveCapture, LiveCaptureError
 from sipwatch.capture.live_sources import Beside, LiveSource, LiveSources
 from sipwatch.capture.ring import Geometry

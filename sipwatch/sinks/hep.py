@@ -54,7 +54,7 @@ class Collector(NamedTuple):
             scheme, rest = "udp", text
         if rest.startswith("["):
             host, closing, port = rest[1:].partition("]")
-            port = port.removeprefix(":") if closing else "none"
+            port = port.removeprefix(":") if closing and port[:1] in ("", ":") else "none"
         else:
             host, _, port = rest.partition(":")
         if not host or not (port or str(DEFAULT_PORT)).isdigit() or int(port or 1) not in _PORTS:
@@ -92,7 +92,7 @@ class HepMirror:
     ) -> None:
         self._node_id = node_id
         self._auth_key = auth_key
-        self._style = style
+        self.style = style
         self.stats = MirrorStats()
         self._channel: _Udp | _Tcp
         if collector.transport == "udp":
@@ -112,11 +112,11 @@ class HepMirror:
 
     def attempt(self, attempt: Attempt) -> None:
         """Sends the record of an attempt."""
-        self._record(attempt, attempt_line(attempt, self._style))
+        self._record(attempt, attempt_line(attempt, self.style))
 
     def call(self, call: Call) -> None:
         """Sends the record of a call, as that of its first attempt."""
-        self._record(call.root, call_line(call, self._style))
+        self._record(call.root, call_line(call, self.style))
 
     def flush(self) -> None:
         """Sends what waits, as far as the network takes it now."""

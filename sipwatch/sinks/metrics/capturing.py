@@ -20,6 +20,7 @@ EVENT_KINDS = (
     "failed",
     "smaller-ring",
     "clock-step",
+    "refused",
 )
 
 

@@ -191,6 +191,14 @@ INTERFACE_EVENTS = _counter(
 TLS_PACKETS = _counter(
     "tls_packets_total", "Packets of SIP over TLS, which cannot be read without keys."
 )
+HEP_MIRRORED = _counter(
+    "hep_mirrored_packets_total", "HEP packets sent to the collector: messages and records.", "kind"
+)
+HEP_MIRROR_DROPPED = _counter(
+    "hep_mirror_dropped_packets_total",
+    "HEP packets that were too long, that the network refused, or that had no room to wait.",
+    "reason",
+)
 DECODE_ERRORS = _counter(
     "decode_errors_total",
     "Packets and messages that made no sense or could not be looked into.",
