@@ -7,9 +7,11 @@ CAP_NET_RAW too, and none can be had again. The capture's sockets stay as they a
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import struct
+from typing import TypeAlias
 
 from sipwatch.daemon.errors import StartError
 
@@ -19,11 +21,14 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _HEADER = struct.Struct("=Ii")
 #: Effective, permitted and inheritable, for the lower and the upper 32 capabilities.
 _NO_CAPABILITIES = bytes(24)
+_NET_RAW = 1 << 13
+
+Account: TypeAlias = pwd.struct_passwd
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def find_user(name: str) -> pwd.struct_passwd:
+def find_user(name: str) -> Account:
     """The account of that name. Raises StartError."""
     try:
         return pwd.getpwnam(name)
@@ -33,7 +38,7 @@ def find_user(name: str) -> pwd.struct_passwd:
         ) from None
 
 
-def give_directory(path: str, account: pwd.struct_passwd) -> None:
+def give_directory(path: str, account: Account) -> None:
     """Makes the directory if it is not there, for this account. Raises StartError."""
     try:
         if not os.path.isdir(path):
@@ -45,7 +50,7 @@ def give_directory(path: str, account: pwd.struct_passwd) -> None:
         ) from None
 
 
-def become(account: pwd.struct_passwd) -> None:
+def become(account: Account) -> None:
     """From here on the process is this user, with the groups that he has. Raises StartError."""
     if os.geteuid() == account.pw_uid:
         return
@@ -60,11 +65,27 @@ def become(account: pwd.struct_passwd) -> None:
         ) from None
 
 
-def drop_capabilities() -> None:
-    """From here on the process has no capability and can get none. Raises StartError."""
+def drop_capabilities() -> bool:
+    """From here on the process has no capability and can get none. Raises StartError.
+
+    False where capset(2) is forbidden, as the hardened unit does, and the process has nothing but
+    CAP_NET_RAW: then it keeps that one.
+    """
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = _HEADER.pack(_CAPABILITY_VERSION_3, 0)
     if _libc.capset(header, _NO_CAPABILITIES):
         why = os.strerror(ctypes.get_errno())
+        if ctypes.get_errno() == errno.EPERM and not _permitted() & ~_NET_RAW:
+            return False
         raise StartError(f"cannot give up capabilities: {why}")
+    return True
+
+
+def _permitted() -> int:
+    """The capabilities that this process has or may take, as bits; all when that is not told."""
+    buffer = ctypes.create_string_buffer(_NO_CAPABILITIES)
+    if _libc.capget(ctypes.create_string_buffer(_HEADER.pack(_CAPABILITY_VERSION_3, 0)), buffer):
+        return -1
+    _, lower, _, _, upper, _ = struct.unpack("=6I", buffer.raw[: len(_NO_CAPABILITIES)])
+    return int(upper) << 32 | int(lower)
