@@ -62,7 +62,6 @@ class Loop:
         keeper: StateKeeper | None,
         wakeup: Wakeup,
         *,
-        previous: State,
         report: SelfReport,
         reread: Callable[[], Config],
         tunnels: tuple[str, ...] = (),
@@ -79,7 +78,6 @@ class Loop:
         self._tunnels = tunnels
         self._mirror = mirror
         self.pipeline = Pipeline(config)
-        self.pipeline.classifier.timers.restore(previous.ring_timers)
         self._metrics = CallMetrics(config, Numbers(config.privacy).user)
         self._systemd = Systemd()
         self._watch = Watch(time.monotonic())
@@ -94,6 +92,11 @@ class Loop:
         self._epoll = select.epoll()
         self._epoll.register(capture.fileno(), select.EPOLLIN)
         self._epoll.register(wakeup.fileno(), select.EPOLLIN)
+
+    def remember(self, previous: State) -> None:
+        """Takes up what the run before has learned."""
+        self._report.previous = previous
+        self.pipeline.classifier.timers.restore(previous.ring_timers)
 
     def run(self) -> None:
         """Runs until SIGTERM or SIGINT, then settles and writes what is open."""

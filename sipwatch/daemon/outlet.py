@@ -96,6 +96,11 @@ class Outlet:
         """Records that are not written yet."""
         return len(self._queue) + len(self._batch)
 
+    @property
+    def lost(self) -> int:
+        """Records that will never be written."""
+        return self.dropped + self.unreadable
+
     def put(self, line: str, *, is_call: bool) -> None:
         """Takes a record line; never waits."""
         if self._put_bytes - self._taken_bytes + len(line) > self._most_waiting:

@@ -50,7 +50,7 @@ def self_readings(report: SelfReport, outlets: Sequence[Outlet]) -> Iterator[Rea
 def _records(outlets: Sequence[Outlet]) -> Iterator[Reading]:
     for family, attribute in (
         (f.RECORDS_WRITTEN, "written"),
-        (f.RECORDS_DROPPED, "dropped"),
+        (f.RECORDS_DROPPED, "lost"),
         (f.RECORDS_ERRORS, "errors"),
         (f.RECORDS_EXPIRED, "expired"),
         (f.RECORDS_QUEUE, "waiting"),

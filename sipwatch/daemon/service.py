@@ -89,28 +89,15 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
     registry = CollectorRegistry()
     web = WebServer(config.web.listen, guard, registry.collect, lambda: loop.condition)
     stack.callback(web.server_close)
-    if account is not None:
-        if orders.keeps_records:
-            privileges.give_directory(config.records.directory, account)
-        privileges.become(account)
-    privileges.drop_capabilities()
-    if os.geteuid() == 0:
-        _log.warning("runs as root, without capabilities; give an own user with --user")
-    directory = config.records.directory
-    previous = load_state(directory) if orders.keeps_records else State()
     wakeup = Wakeup()
+    directory = config.records.directory
+    keeper = StateKeeper(directory) if orders.keeps_records else None
 
     def reread() -> Config:
         again = orders.load()
         exposure.check(again, guard.access().config)
         return again
 
-    report = SelfReport(
-        reloaded_at=time.time(),
-        previous=previous,
-        web_is_current=lambda: guard.is_current,
-        suppressed=lambda: limit.suppressed,
-    )
     recorder = Recorder(
         outlets_of(config.records) if orders.keeps_records else (), RecordStyle.of(config)
     )
@@ -118,18 +105,24 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
         config,
         capture,
         recorder,
-        StateKeeper(directory) if orders.keeps_records else None,
+        keeper,
         wakeup,
-        previous=previous,
-        report=report,
+        report=SelfReport(
+            reloaded_at=time.time(),
+            web_is_current=lambda: guard.is_current,
+            suppressed=lambda: limit.suppressed,
+        ),
         reread=reread,
         tunnels=orders.tunnels,
         mirror=mirror,
     )
     registry.register(SnapshotCollector(loop.desk.ask))
     ProcessCollector(registry=registry)
-    _say_what_was(previous)
+    _give_up_privileges(config, orders, account)
     _tune()
+    if keeper is not None:
+        loop.remember(_previous(directory))
+        keeper.start()
     recorder.start()
     web.serve()
     stack.callback(web.shutdown)
@@ -220,7 +213,20 @@ class _Exposure:
             raise ConfigError(refusal)
 
 
-def _say_what_was(previous: State) -> None:
+def _give_up_privileges(config: Config, orders: Orders, account: privileges.Account | None) -> None:
+    """What was built until now needs no file and no socket any more that only root may open."""
+    if account is not None:
+        if orders.keeps_records:
+            privileges.give_directory(config.records.directory, account)
+        privileges.become(account)
+    privileges.drop_capabilities()
+    if os.geteuid() == 0:
+        _log.warning("runs as root, without capabilities; give an own user with --user")
+
+
+def _previous(directory: str) -> State:
+    """What the run before this one left, said where it matters."""
+    previous = load_state(directory)
     if previous.saved_at and not previous.finished:
         _log.warning(
             "the run before this one ended without finishing: %d attempts and %d conversations "
@@ -228,6 +234,7 @@ def _say_what_was(previous: State) -> None:
             previous.attempts,
             previous.dialogs,
         )
+    return previous
 
 
 def _tune() -> None:

@@ -109,6 +109,9 @@ class StateKeeper:
         self._stopping = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
+
+    def start(self) -> None:
+        """Begins to write what is given."""
         self._thread.start()
 
     def keep(self, state: State) -> None:
@@ -120,7 +123,8 @@ class StateKeeper:
         """Writes what was given last and ends, within so many seconds at most."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -36,6 +36,7 @@ def test_learned_timers_are_learned_again() -> None:
 
 def test_kept_and_loaded(tmp_path: Path) -> None:
     keeper = StateKeeper(str(tmp_path / "new"))
+    keeper.start()
     keeper.keep(State(5.0, 1, 2, False, {}))
     newest = State(6.0, 3, 4, True, dict(TIMERS))
     keeper.keep(newest)
@@ -76,5 +77,6 @@ def test_a_broken_file_is_no_state(tmp_path: Path, text: str) -> None:
 def test_a_place_that_cannot_be_written_is_survived(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     keeper = StateKeeper(str(tmp_path / "file" / "below"))
+    keeper.start()
     keeper.keep(State())
     keeper.stop(10)
