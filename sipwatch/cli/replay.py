@@ -105,6 +105,7 @@ def _report(
     lang: str | None,
 ) -> None:
     from sipwatch.report.console import console_for
+    from sipwatch.report.reading import Reading
     from sipwatch.report.summary import Summary
     from sipwatch.report.table import print_report
 
@@ -120,4 +121,4 @@ def _report(
                 if selection.attempt(attempt):
                     summary.attempt(attempt)
     with text_output(output) as stream:
-        print_report(console_for(stream), summary, source, texts, zone_of(config))
+        print_report(console_for(stream), summary, Reading.of(source), texts, zone_of(config))

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from sipwatch.outcomes.guide.texts import MissingTextError, Texts
+from sipwatch.report.reading import Reading
 from sipwatch.report.summary import Summary
-
-if TYPE_CHECKING:
-    from sipwatch.pipeline import Replay
 
 #: Reasons that are shown one by one.
 _MAX_LINES = 8
 
 
-def notes(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
+def notes(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str]:
     """One sentence for each thing that a reader must know, the gravest first."""
-    yield from _emptiness(replay, summary, texts)
-    yield from _unread(replay, texts)
-    yield from _uncertain(replay, summary, texts)
+    yield from _emptiness(reading, summary, texts)
+    yield from _unread(reading, texts)
+    yield from _uncertain(reading, summary, texts)
 
 
-def _emptiness(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
-    stats = replay.stats
+def _emptiness(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str]:
+    stats = reading.stats
     packets = texts.number(stats.packets)
     if not stats.sip_datagrams:
         if stats.tls:
@@ -40,8 +37,8 @@ def _emptiness(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
         yield texts.t("report.no_attempts")
 
 
-def _unread(replay: Replay, texts: Texts) -> Iterator[str]:
-    stats = replay.stats
+def _unread(reading: Reading, texts: Texts) -> Iterator[str]:
+    stats = reading.stats
     for damage in stats.damage[:_MAX_LINES]:
         yield (
             texts.t("report.cut_short", file=damage.file, position=texts.number(damage.position))
@@ -56,20 +53,19 @@ def _unread(replay: Replay, texts: Texts) -> Iterator[str]:
     for (layer, reason), count in stats.malformed.most_common(_MAX_LINES):
         name = f"{texts.t('report.not_decoded_name.malformed')}: {layer} {reason}"
         yield texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
-    for what, count in replay.pipeline.sip.malformed.most_common(_MAX_LINES):
+    for what, count in reading.malformed.most_common(_MAX_LINES):
         yield texts.t("view.sip_malformed", count=texts.number(count), reason=what)
     if stats.snapped:
         yield texts.t("view.snapped", count=texts.number(stats.snapped))
 
 
-def _uncertain(replay: Replay, summary: Summary, texts: Texts) -> Iterator[str]:
+def _uncertain(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str]:
     for (source, destination), _ in summary.one_way.most_common(_MAX_LINES):
         yield texts.t("report.one_direction", a=source, b=destination)
     if summary.losses:
         yield texts.t("report.packets_dropped", count=texts.number(summary.losses))
-    evictions = replay.pipeline.tracker.counts["evictions"]
-    if evictions:
-        yield texts.t("view.evictions", count=texts.number(evictions))
+    if reading.evictions:
+        yield texts.t("view.evictions", count=texts.number(reading.evictions))
     if summary.ambiguous:
         yield texts.t("view.ambiguous", count=texts.number(summary.ambiguous))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -18,10 +17,8 @@ from sipwatch.outcomes.taxonomy import CATEGORY, NOT_FAILED
 from sipwatch.report.console import bar, put, speaks_unicode, wire
 from sipwatch.report.first_steps import first_steps
 from sipwatch.report.notes import notes
+from sipwatch.report.reading import Reading
 from sipwatch.report.summary import OTHERS, Summary
-
-if TYPE_CHECKING:
-    from sipwatch.pipeline import Replay
 
 _BAR_WIDTH = 28
 #: Rows of the tables by peer and by agent.
@@ -44,16 +41,16 @@ _STYLES = {
 
 
 def print_report(
-    console: Console, summary: Summary, replay: Replay, texts: Texts, zone: tzinfo | None
+    console: Console, summary: Summary, reading: Reading, texts: Texts, zone: tzinfo | None
 ) -> None:
     """The whole report."""
-    put(console, *_parts(console, summary, replay, texts, zone))
+    put(console, *_parts(console, summary, reading, texts, zone))
 
 
 def _parts(
-    console: Console, summary: Summary, replay: Replay, texts: Texts, zone: tzinfo | None
+    console: Console, summary: Summary, reading: Reading, texts: Texts, zone: tzinfo | None
 ) -> Iterator[RenderableType]:
-    yield _header(summary, replay, texts, zone)
+    yield _header(summary, reading, texts, zone)
     if summary.failed:
         yield _section("failed_outcomes", _outcomes(summary, texts, console), texts)
         yield _section("whose", _sides(summary, texts, console), texts)
@@ -66,7 +63,7 @@ def _parts(
     steps = first_steps(summary, Guide(texts))
     if steps:
         yield _section("first_steps", Group(*steps), texts)
-    lines = list(notes(replay, summary, texts))
+    lines = list(notes(reading, summary, texts))
     if summary.failed and summary.failed < _FEW:
         lines.append(texts.t("report.few_calls"))
     if lines:
@@ -77,8 +74,8 @@ def _section(key: str, body: RenderableType, texts: Texts) -> Group:
     return Group(Text(), Text(texts.t(f"report.{key}"), "bold"), Padding(body, (0, 0, 0, 2)))
 
 
-def _header(summary: Summary, replay: Replay, texts: Texts, zone: tzinfo | None) -> Group:
-    stats = replay.stats
+def _header(summary: Summary, reading: Reading, texts: Texts, zone: tzinfo | None) -> Group:
+    stats = reading.stats
     names = [file.name for file in stats.files]
     files = names[0] if len(names) == 1 else texts.n("report.n_files", len(names))
     facts = [

@@ -17,6 +17,7 @@ from sipwatch.pipeline import Replay
 from sipwatch.report import summary as summary_module
 from sipwatch.report.console import bar, console_for
 from sipwatch.report.first_steps import advice_for
+from sipwatch.report.reading import Reading
 from sipwatch.report.summary import Cause, Summary
 from sipwatch.report.table import print_report
 from sipwatch.sinks.record import RecordStyle
@@ -35,7 +36,7 @@ def report_of(
         for call in ended if calls else ():
             summary.call(call)
     stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
-    print_report(console_for(stream), summary, replay, Texts.load(lang), None)
+    print_report(console_for(stream), summary, Reading.of(replay), Texts.load(lang), None)
     stream.flush()
     return stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
