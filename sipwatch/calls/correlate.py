@@ -70,6 +70,8 @@ class Correlator:
         self.counts: Counter[str] = Counter()
         #: How many callers' legs rang without an agent's leg in view.
         self.without_agents = 0
+        #: How many talked without one: to a queue, a menu, a mailbox, or to an agent out of view.
+        self.talked_without = 0
         self.places = Places(settings)
         self._rules = settings.correlation_rules
         self._wheel = wheel
@@ -400,10 +402,10 @@ class Correlator:
     def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
         if led_to(attempt, caller):
             return  # what it caused cannot be its cause
-        attempt.correlation = why
         call = caller.call
-        if call is None:
-            call = self._calls.begin(caller)
+        if call is None or call.ended:
+            return  # what was said of it stands
+        attempt.correlation = why
         self._calls.join(attempt, caller, call)
         if caller.arrivals is not None and attempt.invite is not None:
             caller.arrivals.name(key_of(target_of(attempt.invite)), caller)
@@ -635,7 +637,9 @@ class Correlator:
         self._part(attempt, now)
         self._depart(attempt)
         if attempt.role == "caller":
-            self.without_agents += attempt.first_180_at is not None and not attempt.children
+            if not attempt.children:
+                self.without_agents += attempt.first_180_at is not None
+                self.talked_without += attempt.answered_at is not None
         elif attempt.role == "agent":
             self._matcher.orphaned += attempt.parent is None
             self._matcher.paired += attempt.parent is not None

@@ -211,7 +211,7 @@ class Tracker:
             if _is_retry(attempt, packet, message):
                 self._retry(attempt, packet, message)
                 return
-        if message.call_id + branch in self._recent:
+        if self._is_over(message):
             self.counts["late"] += 1
             return
         self._begin(packet, message, message)
@@ -224,7 +224,15 @@ class Tracker:
         branch = message.branch
         if message.cseq < recent[0] or not branch.startswith(b"z9hG4bK"):
             return True
-        return branch == recent[2] or message.call_id + branch in self._recent
+        return self._is_over(message)
+
+    def _is_over(self, message: Message) -> bool:
+        """Whether a leg of this Call-ID and branch has ended a short while ago."""
+        branch = message.branch
+        recent = self._recent.get(message.call_id)
+        if recent is not None and recent[2] == branch != b"":
+            return True
+        return message.call_id + branch in self._recent
 
     def _begin(self, packet: Packet, message: Message, invite: Message | None) -> Attempt:
         if len(self._open) >= self.settings.max_attempts:
@@ -356,7 +364,7 @@ class Tracker:
                 return attempt
         if branch in self._reinvites.get(message.call_id, ()):
             return None
-        if message.call_id + branch in self._recent:
+        if self._is_over(message):
             self.counts["late"] += 1
             return None
         for attempt in attempts:

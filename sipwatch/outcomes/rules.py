@@ -162,6 +162,8 @@ def _refused_by_pbx(scene: Scene) -> bool:
         return scene.final_seconds < prompt
     if scene.host.without_agents or not (prompt or settings.networks_configured):
         return False
+    if not prompt and scene.host.talked_without:
+        return False
     # An announcement is over soon; early media that goes on is somebody's phone.
     return not announced or scene.final_seconds < ANNOUNCEMENT_SECONDS
 

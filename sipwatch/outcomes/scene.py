@@ -50,6 +50,10 @@ class Host(Protocol):
     def without_agents(self) -> int:
         """How many callers' legs rang without one."""
 
+    @property
+    def talked_without(self) -> int:
+        """How many callers' legs talked without one."""
+
     def is_device(self, address: bytes) -> bool:
         """Whether this address was called as one agent's device, not as a trunk."""
 
