@@ -20,6 +20,8 @@ from sipwatch.sinks.wire import endpoint_text
 _MARGIN = 28
 _MIN_COLUMN = 15
 _MAX_COLUMN = 34
+#: Of an arrow, what its label may not take: two blanks, one piece of line, the head.
+_LEAST_SHAFT = 4
 
 
 class Signs(NamedTuple):
@@ -67,17 +69,30 @@ def _columns(
     ladder: Ladder, participants: list[Endpoint], width: int, start: float, signs: Signs
 ) -> Iterator[_Line]:
     rails = {endpoint: width // 2 + width * at for at, endpoint in enumerate(participants)}
-    header = " " * _MARGIN
-    for endpoint in participants:
-        name = endpoint_text(endpoint) if endpoint[1] else endpoint_text(endpoint)[:-2]
-        header += set_cell_size(name[: width - 1].center(width), width)
-    yield Text(header, "bold"), None, 0
+    for names in _heads(participants, width - 1):
+        header = "".join(set_cell_size(name[: width - 1].center(width), width) for name in names)
+        yield Text(f"{' ' * _MARGIN}{header}".rstrip(), "bold"), None, 0
     previous = start
     for row in ladder.rows:
         line = Text(_margin(row, start, previous), "dim")
         line.append_text(_arrow(row, rails, width * len(participants), signs))
         yield line, row, _MARGIN + min(rails[row.source], rails[row.destination]) + 2
         previous = row.time
+
+
+def _heads(participants: list[Endpoint], room: int) -> list[list[str]]:
+    """Names of the columns: in one line, or the ports below where they do not fit."""
+    names = [
+        endpoint_text(endpoint) if endpoint[1] else endpoint_text(endpoint)[:-2]
+        for endpoint in participants
+    ]
+    if all(len(name) <= room for name in names):
+        return [names]
+    parts = [
+        name.rpartition(":") if endpoint[1] else (name, "", "")
+        for name, endpoint in zip(names, participants, strict=True)
+    ]
+    return [[part[0] for part in parts], [f"{part[1]}{part[2]}" for part in parts]]
 
 
 def _margin(row: Row, start: float, previous: float) -> str:
@@ -96,7 +111,7 @@ def _arrow(row: Row, rails: dict[Endpoint, int], width: int, signs: Signs) -> Te
         return rest.append(_label(row, signs, 0), _style(row))
     left, right = min(begin, end), max(begin, end)
     room = right - left - 1
-    text = f" {_label(row, signs, room - 6)} "
+    text = f" {_label(row, signs, room - _LEAST_SHAFT)} "
     shaft = room - 1 - cell_len(text)
     before = shaft // 2
     after = shaft - before
