@@ -88,7 +88,6 @@ def _explain(truth: dict[str, Any]) -> None:
     _say(f"\n$ sipwatch {' '.join(command)}")
     sys.stdout.flush()
     subprocess.run([sys.executable, "-m", "sipwatch", *command], check=True)
-    _say("")
 
 
 def _shown(path: Path) -> str:

@@ -247,7 +247,8 @@ def _add_timings(
 def _advice(entry: Entry, guide: Guide) -> Group:
     texts = guide.texts
     parts: list[RenderableType] = [
-        Text.assemble((entry.name, "bold"), f": {entry.means}"),
+        Text(entry.name, "bold"),
+        Text(entry.means),
         Text.assemble((texts.t("guide.understand"), "dim"), f": {entry.understand}"),
         Text.assemble((texts.t("guide.steps"), "dim"), ":"),
     ]
