@@ -251,7 +251,7 @@ def test_numbers_as_the_language_writes_them() -> None:
     [
         *("Attempts", "Answered", "Failed", "People", "Technology", "System", "Caller", "Policy"),
         *("Routing", "Outcome", "Share", "Agent", "Peer", "What to do first", "Not decoded"),
-        *("Confidence", "Evidence", "Ring time", "Post-dial delay", "from", "to", "Verdict"),
+        *("Confidence", "Evidence", "Ring time", "Post-dial delay", "From", "To", "Verdict"),
         *("Messages", "packets"),
     ],
 )
