@@ -13,21 +13,33 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from sipwatch.devices.bounds import make_room, take_stale
+from sipwatch.devices.counts import RegistrationCounts
+from sipwatch.devices.grants import (
+    Asked,
+    granted_by,
+    note_others,
+    own_contact,
+    renewed,
+    same_device,
+    wished,
+)
 from sipwatch.devices.types import Binding, Endpoint, Grant, Packet, Sighting
 from sipwatch.devices.wire import (
     LONGEST,
     Contact,
     aor_of,
     contact_key,
+    contact_line,
+    contacts_in,
     contacts_of,
     endpoint_of,
     public_of,
-    seconds_in,
+    rport_of,
+    to_of,
     transaction_of,
     user_of,
     value_of,
 )
-from sipwatch.sip import grammar
 from sipwatch.sip.uri import parse_uri
 
 #: Addresses that register, addresses-of-record, and contacts of each.
@@ -44,65 +56,12 @@ TIMEOUT_SECONDS = 32.0
 _SWEEP_SECONDS = 1.0
 #: Two sightings of one message closer than this are copies: a sender waits T1 (17.1.2.2).
 COPY_SECONDS = 0.02
+#: Renewals that are known word for word.
+MOST_HABITS = 20_000
 #: Contacts that are read of one 2xx.
 _MOST_LISTED = 64
-#: Upper edges of the histogram of the registration request delay, in seconds.
-DELAY_EDGES = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
 _CHALLENGES = frozenset((401, 407))
 _Key = TypeVar("_Key")
-
-
-class RegistrationCounts:
-    """The measures of RFC 6076 4.1 and 4.2, as plain numbers."""
-
-    __slots__ = (
-        "attempts",
-        "delay_buckets",
-        "delay_seconds",
-        "ineffective",
-        "moves",
-        "successful",
-        "timeouts",
-    )
-
-    def __init__(self) -> None:
-        #: REGISTERs, neither retransmitted nor sent again with credentials.
-        self.attempts = 0
-        self.successful = 0
-        #: IRA: refused (challenges are no refusals) or never answered; the latter alone.
-        self.ineffective = 0
-        self.timeouts = 0
-        #: RRD: from the first REGISTER, challenge included, to its 2xx. Sum, and how many lay at
-        #: or below each of `DELAY_EDGES` but above the one before; the last is beyond all.
-        self.delay_seconds = 0.0
-        self.delay_buckets = [0] * (len(DELAY_EDGES) + 1)
-        #: Registrations renewed from another address or port.
-        self.moves = 0
-
-    def delayed(self, seconds: float) -> None:
-        """One more successful registration that took so long."""
-        self.successful += 1
-        self.delay_seconds += seconds
-        for place, edge in enumerate(DELAY_EDGES):
-            if seconds <= edge:
-                self.delay_buckets[place] += 1
-                return
-        self.delay_buckets[-1] += 1
-
-
-class _Asked:
-    """A REGISTER that waits for its final response."""
-
-    __slots__ = ("begun", "challenged", "last", "packet", "sent")
-
-    def __init__(self, packet: Packet, begun: float, challenged: bool) -> None:
-        self.packet = packet
-        #: When the first REGISTER of the chain was sent.
-        self.begun = begun
-        self.challenged = challenged
-        self.sent = 1
-        self.last = packet.time
 
 
 class Registrations:
@@ -117,12 +76,15 @@ class Registrations:
         self._bindings: OrderedDict[tuple[bytes, str], dict[bytes, Binding]] = OrderedDict()
         #: (registrar, contact) to the contact's binding; None while it is of two users.
         self._by_contact: dict[tuple[bytes, bytes], Binding | None] = {}
-        self._pending: dict[bytes, _Asked] = {}
+        self._pending: dict[bytes, Asked] = {}
         #: Branches that were answered of late: when, and the contact that was granted.
         self._answered: dict[bytes, tuple[float, Binding | None]] = {}
         #: Call-ID of a challenged REGISTER to when its chain began and when it was challenged.
         self._challenged: dict[bytes, tuple[float, float]] = {}
         self._sweep_at = 0.0
+        #: (registrar, To, Contact granted, Contact asked for) to whose renewal that is, and for
+        #: how long: most REGISTERs say what the one before said.
+        self._habits: dict[tuple[bytes, bytes, bytes, bytes], tuple[Binding, int]] = {}
 
     # --- what others ask ------------------------------------------------------------------------
 
@@ -180,6 +142,7 @@ class Registrations:
             "aors": len(self._bindings),
             "contacts": sum(map(len, self._bindings.values())),
             "contact_index": len(self._by_contact),
+            "habits": len(self._habits),
             "pending": len(self._pending) + len(self._challenged) + len(self._answered),
         }
 
@@ -215,7 +178,7 @@ class Registrations:
             begun = challenged[0]
         if len(payload) <= LONGEST_REQUEST:
             make_room(self._pending, MOST_PENDING)
-            self._pending[branch] = _Asked(packet, begun, challenged is not None)
+            self._pending[branch] = Asked(packet, begun, challenged is not None)
 
     def response(self, packet: Packet, status: int) -> None:
         """A response to a REGISTER."""
@@ -252,9 +215,52 @@ class Registrations:
 
     # --- what a 2xx says --------------------------------------------------------------------------
 
-    def _accepted(self, packet: Packet, asked: _Asked | None) -> Binding | None:
-        if asked is not None:
-            self.counts.delayed(max(0.0, packet.time - asked.begun))
+    def _accepted(self, packet: Packet, asked: Asked | None) -> Binding | None:
+        if asked is None:
+            return self._read(packet, None)
+        self.counts.delayed(max(0.0, packet.time - asked.begun))
+        registrar = self._registrar(packet.source[0])
+        listed, wish = contact_line(packet.payload), contact_line(asked.packet.payload)
+        key = (registrar, to_of(packet.payload), listed, wish)
+        habit = self._habits.get(key)
+        if habit is not None and self._is_current(registrar, habit[0], packet, asked):
+            binding, seconds = habit
+            seen = Sighting(packet.time, packet.number)
+            registered = Sighting(asked.packet.time, asked.packet.number)
+            grant = Grant(registered, seen, seconds, packet.time + seconds, None, True)
+            renewed(binding, registered)
+            self._grant(binding, grant, asked)
+            self._bindings.move_to_end((registrar, binding.user))
+            return binding
+        found = self._read(packet, asked)
+        if found is not None and listed and wish:
+            self._note_habit(key, found)
+        return found
+
+    def _is_current(self, registrar: bytes, binding: Binding, packet: Packet, asked: Asked) -> bool:
+        """Whether nothing but time has changed since this contact was read of such messages."""
+        known = self._bindings.get((registrar, binding.user))
+        return (
+            known is not None
+            and len(known) == 1
+            and known.get(binding.contact) is binding
+            and binding.grant.gone is None
+            and binding.source == asked.packet.source
+            and binding.rport == rport_of(packet.payload)
+        )
+
+    def _note_habit(self, key: tuple[bytes, bytes, bytes, bytes], binding: Binding) -> None:
+        """Remember what was read, where the Contact alone says it all."""
+        grant = binding.grant
+        (said, *others) = contacts_in(key[2]) or (None,)
+        if said is None or others or sum(map(len, key)) > 2 * LONGEST:
+            return
+        if grant.gone is None and grant.seconds and said.expires == grant.seconds:
+            make_room(self._habits, MOST_HABITS)
+            self._habits[key] = (binding, grant.seconds)
+
+    def _read(self, packet: Packet, asked: Asked | None) -> Binding | None:
+        """All that a 2xx says of the contacts of its address-of-record."""
         aor, user = aor_of(packet.payload)
         if not aor:
             return None
@@ -262,21 +268,22 @@ class Registrations:
         known = self._of_user(registrar, user)
         listed = {c.key: c for c in contacts_of(packet.payload)[:_MOST_LISTED]}
         own = contacts_of(asked.packet.payload) if asked is not None else ()
-        given_up = asked is not None and bool(own) and _wished(asked, own[0]) == 0
-        mine = _own_contact(packet, asked, own, listed, given_up)
+        given_up = asked is not None and bool(own) and wished(asked, own[0]) == 0
+        mine = own_contact(packet, asked, own, listed, given_up)
         binding = None
         if mine is not None and len(mine.key) <= LONGEST:
             # A registrar that lists nothing at all still grants what was asked for.
             kept = mine.key in listed or not given_up
-            grant = _granted(mine, kept, packet, asked)._replace(alone=len(listed) == 1)
+            grant = granted_by(mine, kept, len(listed) == 1, packet, asked)
             binding = known.get(mine.key)
             if binding is None:
-                binding = self._new(registrar, known, (aor, user), mine, packet, asked)
+                binding = self._new(registrar, known, (aor, user), mine, packet, asked, grant)
             elif binding.grant.gone is None:
-                _renewed(binding, grant.registered)
-            self._grant(binding, grant, packet, asked)
+                renewed(binding, grant.registered)
+            self._grant(binding, grant, asked)
+            _note_words(binding, packet, asked)
         if listed or given_up:
-            _note_others(known, binding, aor, listed, packet)
+            note_others(known, binding, aor, listed, packet)
         return binding
 
     def _of_user(self, registrar: bytes, user: str) -> dict[bytes, Binding]:
@@ -299,16 +306,17 @@ class Registrations:
         who: tuple[str, str],
         contact: Contact,
         packet: Packet,
-        asked: _Asked | None,
+        asked: Asked | None,
+        grant: Grant,
     ) -> Binding:
         """A contact that was not known: a device's first, or its next one in another place."""
         source = packet.destination if asked is None else asked.packet.source
-        binding = Binding(*who, contact.key, source, _granted(contact, True, packet, asked))
+        binding = Binding(*who, contact.key, source, grant)
         binding.call_id = value_of(packet.payload, b"Call-ID")[:LONGEST]
         binding.instance = contact.instance[:LONGEST]
         if asked is not None:
             binding.asked = contacts_of(asked.packet.payload)[0].key[:LONGEST]
-        before = [old for old in known.values() if _same_device(old, binding)]
+        before = [old for old in known.values() if same_device(old, binding)]
         if before:
             last = max(before, key=lambda old: old.grant.granted)
             binding.former = list(last.former)
@@ -329,22 +337,19 @@ class Registrations:
         self._by_contact[place] = None if clash else binding
         return binding
 
-    def _grant(self, binding: Binding, grant: Grant, packet: Packet, asked: _Asked | None) -> None:
+    def _grant(self, binding: Binding, grant: Grant, asked: Asked | None) -> None:
         """Put down what the registrar says of this contact, and where the device is."""
         if asked is not None:
-            sent = asked.packet
-            binding.user_agent = value_of(sent.payload, b"User-Agent")[:LONGEST]
-            binding.transport = sent.transport
-            if sent.source != binding.source:
+            source = asked.packet.source
+            if source != binding.source:
                 binding.leave()
-                binding.source = sent.source
+                binding.source = source
                 self.counts.moves += 1
             if asked.challenged:
                 binding.reacted = grant.registered
-        if grant.granted != binding.grant.granted:
+        if grant is not binding.grant:
             binding.previous = binding.grant
-        binding.grant = grant
-        binding.public = public_of(packet.payload)
+            binding.grant = grant
         binding.heard = True
 
     # --- bounds -----------------------------------------------------------------------------------
@@ -356,92 +361,13 @@ class Registrations:
             del self._by_contact[place]
 
 
-def _wished(asked: _Asked, contact: Contact) -> int | None:
-    """The seconds that a REGISTER asks for: of its contact, else of the whole (10.2.1.1)."""
-    if contact.expires is not None:
-        return contact.expires
-    return seconds_in(grammar.text(value_of(asked.packet.payload, b"Expires")))
-
-
-def _own_contact(
-    packet: Packet,
-    asked: _Asked | None,
-    own: tuple[Contact, ...],
-    listed: dict[bytes, Contact],
-    given_up: bool,
-) -> Contact | None:
-    """The contact of the device itself, as the registrar has it; None where none can be told."""
-    only = next(iter(listed.values())) if len(listed) == 1 else None
-    if asked is None:
-        return only
-    if not own or own[0].key == b"*":
-        return None
-    for contact in own:
-        if contact.key in listed:
-            return listed[contact.key]
-    if given_up or not listed:
-        return own[0]
-    # The registrar may write it anew, with the address that it sees.
-    here = [c for c in listed.values() if endpoint_of(c.key) == asked.packet.source]
-    return here[0] if len(here) == 1 else only
-
-
-def _note_others(
-    known: dict[bytes, Binding],
-    binding: Binding | None,
-    aor: str,
-    listed: dict[bytes, Contact],
-    packet: Packet,
-) -> None:
-    """The 2xx lists every contact of the user: what it says of the others, and of the missing."""
-    for contact, other in known.items():
-        if other is binding or other.aor != aor:
-            continue
-        entry = listed.get(contact)
-        if entry is None:
-            if other.grant.gone is None:
-                seen = Sighting(packet.time, packet.number)
-                other.grant = other.grant._replace(gone=seen)
-        elif entry.expires is not None:
-            expires_at = packet.time + entry.expires
-            other.grant = other.grant._replace(expires_at=expires_at, gone=None)
-
-
-def _granted(contact: Contact, kept: bool, packet: Packet, asked: _Asked | None) -> Grant:
-    """What a 2xx says of a contact: until when it is granted, or that it is not any more."""
-    granted = Sighting(packet.time, packet.number)
-    registered = granted if asked is None else Sighting(asked.packet.time, asked.packet.number)
-    seconds = contact.expires
-    if seconds is None:
-        seconds = seconds_in(grammar.text(value_of(packet.payload, b"Expires")))
-    if not kept:
-        seconds = 0  # given up with an expiry of 0 (10.2.2): the list is without it
-    expires_at = None if seconds is None else packet.time + seconds
-    return Grant(registered, granted, seconds, expires_at, granted if seconds == 0 else None)
-
-
-def _same_device(one: Binding, other: Binding) -> bool:
-    """Whether two contacts of one user are one device, now here and now there.
-
-    It keeps its instance for ever (RFC 5626 4.1) and its Call-ID while it runs (RFC 3261 10.2);
-    behind a NAT it asks for the same contact, whatever the registrar makes of it.
-    """
-    if one.instance or other.instance:
-        return one.instance == other.instance
-    return one.call_id == other.call_id or one.asked == other.asked
-
-
-def _renewed(binding: Binding, again: Sighting) -> None:
-    """A contact that was granted before is registered again: how regularly."""
-    last = binding.grant
-    gap = max(0.0, again.time - last.registered.time)
-    binding.refreshes += 1
-    binding.gap_total += gap
-    binding.longest_gap = max(binding.longest_gap, gap)
-    if last.expires_at is not None and again.time > last.expires_at:
-        binding.late += 1
-    if binding.heard:
-        binding.reacted = again
+def _note_words(binding: Binding, packet: Packet, asked: Asked | None) -> None:
+    """What else the messages say of the device: its name, and where the registrar saw it."""
+    binding.public = public_of(packet.payload)
+    binding.rport = rport_of(packet.payload)
+    if asked is not None:
+        binding.user_agent = value_of(asked.packet.payload, b"User-Agent")[:LONGEST]
+        binding.transport = asked.packet.transport
 
 
 def _remember(table: OrderedDict[_Key, None], key: _Key) -> None:

@@ -89,6 +89,7 @@ class Binding:
         "public",
         "reacted",
         "refreshes",
+        "rport",
         "source",
         "transport",
         "user",
@@ -106,6 +107,7 @@ class Binding:
     #: Where the last REGISTER came from, and what the registrar saw (Via received and rport).
     source: Endpoint
     public: Endpoint | None
+    rport: bytes
     transport: str
     call_id: bytes
     user_agent: bytes
@@ -129,7 +131,7 @@ class Binding:
         self.aor = aor
         self.user = user
         self.contact = self.asked = contact
-        self.instance = self.call_id = self.user_agent = b""
+        self.instance = self.call_id = self.user_agent = self.rport = b""
         self.source = source
         self.public = None
         self.transport = ""

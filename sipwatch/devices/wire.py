@@ -69,15 +69,25 @@ def value_of(payload: bytes, name: bytes) -> bytes:
         return b""
 
 
+def contact_line(payload: bytes) -> bytes:
+    """The value of the only Contact line, in its usual spelling; empty where it takes more."""
+    start = payload.find(b"\nContact: ")
+    if start < 0:
+        return b""
+    end = payload.find(b"\r", start)
+    if end < 0 or payload[end + 2 : end + 3] in _FOLD:
+        return b""
+    if payload.find(b"\nContact:", end) >= 0 or payload.find(b"\nm:") >= 0:
+        return b""
+    return payload[start + 10 : end]
+
+
 def contacts_of(payload: bytes) -> tuple[Contact, ...]:
     """All Contact values in their order."""
-    start = payload.find(b"\nContact: ")
-    if start >= 0:
-        end = payload.find(b"\r", start)
-        alone = end > 0 and payload.find(b"\nContact:", end) < 0 and payload.find(b"\nm:") < 0
-        if alone and payload[end + 2 : end + 3] not in _FOLD:
-            return contacts_in(payload[start + 10 : end])
-    if start < 0 and b"ontact" not in payload and b"\nm" not in payload and b"\nM" not in payload:
+    line = contact_line(payload)
+    if line:
+        return contacts_in(line)
+    if b"ontact" not in payload and b"\nm" not in payload and b"\nM" not in payload:
         return ()
     try:
         return contacts_in(b",".join(parse(payload).headers("contact")))
@@ -141,15 +151,19 @@ def seconds_in(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 11 else None
 
 
+def to_of(payload: bytes) -> bytes:
+    """The To value without the parameters behind the bracket, as far as there is one."""
+    value = value_of(payload, b"To")
+    bracket = value.rfind(b">")
+    return value[: bracket + 1] if bracket >= 0 else value
+
+
 def aor_of(payload: bytes) -> tuple[str, str]:
     """The address-of-record that the To header names: `user@host` and the user.
 
     Empty where it is longer than any that is used.
     """
-    value = value_of(payload, b"To")
-    bracket = value.rfind(b">")
-    if bracket >= 0:
-        value = value[: bracket + 1]
+    value = to_of(payload)
     return _aor(value) if len(value) <= LONGEST else ("", "")
 
 
@@ -179,6 +193,12 @@ def public_of(payload: bytes) -> Endpoint | None:
         sent_by = payload[start:end].partition(b";")[0].split()
         host = sent_by[-1] if sent_by else b""
     return _seen_at(host, port) if len(host) <= LONGEST else None
+
+
+def rport_of(payload: bytes) -> bytes:
+    """The rport value of the top Via as it is written; empty without one."""
+    start = payload.find(b"\nVia: ")
+    return _parameter(payload, b";rport=", start, payload.find(b"\r", start + 1))
 
 
 def _parameter(payload: bytes, name: bytes, start: int, end: int) -> bytes:

@@ -33,6 +33,7 @@ CROSSING_SECONDS = 0.05
 #: A REGISTER that is not sent again by now was answered, and its sender has heard it.
 TAKEN_SECONDS = T1_SECONDS + 0.05
 _MOST_ROUTES = 10_000
+_LONGEST_URI = 512
 
 _DEAD = frozenset(("device_not_responding",))
 _LOST = _DEAD | {"connection_timeout"}
@@ -387,8 +388,8 @@ class Hints:
 
     def __init__(self, devices: Devices) -> None:
         self._devices = devices
-        #: (PBX, called number) to the one user whose device it led to; None when to several.
-        self._routes: OrderedDict[tuple[bytes, str], tuple[str, Sighting] | None] = OrderedDict()
+        #: (PBX, Request-URI) to the one user whose device it led to; None when to several.
+        self._routes: OrderedDict[tuple[bytes, bytes], tuple[str, Sighting] | None] = OrderedDict()
 
     def attempt(self, attempt: Attempt, now: float) -> None:
         """Say of a judged attempt which device was tried, and of a failure what explains it."""
@@ -448,7 +449,7 @@ class Hints:
         pbx = attempt.destination[0]
         contacts = devices.contacts(pbx, invite.request_uri)
         by = ""
-        if not contacts and (route := self._routes.get((pbx, target_of(invite)))) is not None:
+        if not contacts and (route := self._routes.get((pbx, invite.request_uri))):
             user, seen = route
             contacts = devices.of_user(pbx, user)
             by = f"this number led to one device alone, last {_at_of(seen, attempt)}; "
@@ -461,14 +462,15 @@ class Hints:
         caller = attempt.parent
         if caller is None or caller.invite is None or attempt.ambiguous:
             return
-        key = (caller.destination[0], target_of(caller.invite))
-        known = self._routes.get(key, ("", Sighting(0.0, 0)))
-        if known is None:
+        key = (caller.destination[0], caller.invite.request_uri)
+        if key in self._routes:
+            known = self._routes[key]
+            if known is None or known[0] != binding.user:
+                self._routes[key] = None
+                return
+        elif len(key[1]) > _LONGEST_URI:
             return
-        if known[0] not in ("", binding.user):
-            self._routes[key] = None
-            return
-        if key not in self._routes and len(self._routes) >= _MOST_ROUTES:
+        elif len(self._routes) >= _MOST_ROUTES:
             self._routes.popitem(last=False)
         self._routes[key] = (binding.user, Sighting(attempt.started_at, attempt.packet))
 

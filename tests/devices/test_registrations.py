@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipwatch.devices import registrations as module
-from sipwatch.devices.registrations import DELAY_EDGES, Registrations
+from sipwatch.devices.counts import DELAY_EDGES
+from sipwatch.devices.registrations import Registrations
 from sipwatch.devices.types import Binding
 from sipwatch.net.types import Datagram
 from sipwatch.sip.message import parse
