@@ -2,13 +2,15 @@
 
     python tests/recorded/score.py DIR [--only PATTERN] [--quiet]
 
-DIR holds truth.json: per capture `attempts` (call_id, expected, acceptable) and `calls` (call_ids,
-expected, acceptable). Misses are printed, then totals; the exit status is 1 when there are any.
+DIR holds truth.json (and perhaps *.truth.json.gz): per capture `attempts` (call_id, expected,
+acceptable) and `calls` (call_ids, expected, acceptable). Misses are printed, then totals; the
+exit status is 1 when there are any.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
@@ -108,6 +110,14 @@ def said(record: Record) -> str:
     return f"{record['outcome']}{detail}"
 
 
+def load(folder: Path) -> Record:
+    """The truth of a folder: truth.json, and what is kept compressed beside it."""
+    truth: Record = json.loads((folder / "truth.json").read_text())
+    for more in sorted(folder.glob("*.truth.json.gz")):
+        truth["captures"] |= json.loads(gzip.decompress(more.read_bytes()))["captures"]
+    return truth
+
+
 def settings(truth: Record, name: str) -> str:
     """The configuration by which a capture is judged."""
     usual = truth.get("local_addresses", [truth["pbx_address"]])
@@ -121,7 +131,8 @@ def replay(capture: Path, config: Path, calls: bool) -> list[Record]:
                "--config", str(config), *(["--calls"] if calls else [])]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.returncode}: {done.stderr.strip()}")
+        why = done.stderr.strip().splitlines()[-1:]
+        raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}: {''.join(why)}")
     return [json.loads(line) for line in done.stdout.splitlines() if line]
 
 
@@ -186,7 +197,7 @@ def _miss(name: str, what: str, key: str, wanted: Record, record: Record | None)
 
 def score_folder(folder: Path, only: str = "*") -> Score:
     """The score of a folder with a truth.json; captures side by side on all cores."""
-    truth = json.loads((folder / "truth.json").read_text())
+    truth = load(folder)
     total = Score()
     with tempfile.TemporaryDirectory() as scratch:
 

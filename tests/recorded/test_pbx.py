@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sipwatch.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
-from score import Score, compare, settings
+from score import Score, compare, load, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = sorted(path.parent for path in (ROOT / "pcaps/pbx").glob("*/truth.json"))
@@ -28,8 +28,7 @@ ATTEMPTS_RIGHT, CALLS_RIGHT = 0.995, 0.99
 
 @cache
 def truth_of(folder: Path) -> dict[str, Any]:
-    known: dict[str, Any] = json.loads((folder / "truth.json").read_text())
-    return known
+    return load(folder)
 
 
 def records(capture: Path, config: Path, *more: str) -> list[dict[str, Any]]:

@@ -28,6 +28,10 @@ def hangs_up(after: Moment, talk: Moment, **more: Any) -> Behaviour:
     return answers(after, talk=talk, **more) | {"says": "picks up, hangs up later"}
 
 
+def holds(after: Moment, hold: Moment, **more: Any) -> Behaviour:
+    return answers(after, hold=hold, **more) | {"says": "picks up, puts the call on hold"}
+
+
 def transfers(after: Moment, to: str, delay: float = 2.0, **more: Any) -> Behaviour:
     return answers(after, transfer=[to, delay], **more) | {"says": f"picks up, REFERs to {to}"}
 

@@ -20,15 +20,17 @@ from behaviours import (
     far_rings,
     forwards,
     hangs_up,
+    holds,
     own_timer,
     rejects,
     rings,
     silent,
     transfers,
 )
-from scenarios import Scenario
+from scenarios import Scenario, line
 from settings import AGENTS, PASSWORD, Options
 
+CALLERS_REASONS = ("Q.850;cause=16", 'SIP;cause=487;text="ORIGINATOR_CANCEL"', "Q.850;cause=31")
 SLOW = between(0.03, 0.7)  # post-dial delays as phones of several makes have them
 
 # What a usual agent's phone does, by weight. Lengths of ringing keep away from 1 s and 5 s, where
@@ -43,6 +45,7 @@ USUAL = [
     [3, disturbed(603)],
     [2, disturbed(480)],
     [2, crosses(SLOW)],
+    [2, holds(between(1.5, 5.0), between(0.5, 2.0), talk=6.0)],
     [1, rings(0.3, early=0.1)],
     [1, rings(between(1.2, 2.4))],
     [1, fails(503)],
@@ -86,6 +89,8 @@ def busy_hour(
     options: Options,
     sides: tuple[str, ...] = (),
     anonymous: float = 0.06,
+    cuts: tuple[tuple[str, float], ...] = (),
+    way: dict[str, float] | None = None,
 ) -> Scenario:
     """A capture of `calls` calls begun within `seconds`, from about `distinct` numbers."""
     rng = random.Random(seed)
@@ -109,6 +114,8 @@ def busy_hour(
         mixes=mixes,
         seed=seed,
         sides=sides,
+        cuts=cuts,
+        line=way or {},
         hosts=[
             {"user": "carrier2", "address": "10.30.0.51", "mix": MOBILES},
             {"user": "carrier3", "address": "10.30.0.52", "mix": MOBILES},
@@ -161,6 +168,8 @@ def one(
         "user": rng.choice(callers),
         **patience(rng),
     }
+    if rng.random() < 0.15:
+        call["cancel_reason"] = rng.choice(CALLERS_REASONS)
     if rng.random() < anonymous:
         call |= {"user": "anonymous", "domain": "anonymous.invalid", "display": "Anonymous"}
     plans = [call]
@@ -263,8 +272,13 @@ def all_hours() -> list[Scenario]:
     silent_reasons = Options(registering=registering, challenged=challenged, reasons=False)
     both = ("trunk", "agent")
     return [
-        busy_hour("busy-hour-1", 11, 430, 100, 260, usual),
-        busy_hour("busy-hour-2-few-numbers", 12, 420, 95, 9, usual, anonymous=0.25),
-        busy_hour("busy-hour-3-no-reasons", 13, 230, 50, 80, silent_reasons),
-        busy_hour("busy-hour-4", 14, 230, 50, 60, usual, sides=both),
+        busy_hour("busy-hour-1", 11, 300, 68, 200, usual),
+        busy_hour("busy-hour-2-few-numbers", 12, 290, 65, 8, usual, anonymous=0.25),
+        busy_hour("busy-hour-3-no-reasons", 13, 220, 48, 80, silent_reasons),
+        busy_hour("busy-hour-4", 14, 220, 48, 60, usual, sides=both, cuts=CUTS),
+        busy_hour("busy-hour-5-far-phones", 15, 220, 48, 40, usual, way=line(0.045, 0.012)),
+        busy_hour("busy-hour-6-lossy", 16, 190, 44, 60, usual, way=line(0.008, loss=0.02)),
     ]
+
+
+CUTS = (("earlyend", 24.0),)

@@ -28,6 +28,11 @@ def dial(target: str, *after: str) -> tuple[str, ...]:
     return (f"Dial({target})", DIALLED, *(after or ("Hangup()",)))
 
 
+def step(target: str) -> tuple[str, str]:
+    """A Dial after which the dialplan goes on."""
+    return f"Dial({target})", DIALLED
+
+
 def queue(arguments: str, *after: str, answer: bool = True) -> tuple[str, ...]:
     before = ("Answer()",) if answer else ()
     return (*before, f"Queue({arguments})", QUEUED, *(after or ("Hangup()",)))
@@ -70,9 +75,9 @@ GROUPS = (
     + extension("2202", *dial(agents("104", "105", "106", "107") + ",20"))
     + extension("2203", *dial(agents("108", "109", "110") + ",12,c"))
     + extension("2204", *dial("Local/111@agents&Local/112@agents&Local/113@agents,18"))
-    + extension("2205", *dial(agents("101", "102") + ",10"), *dial(agents("103", "104") + ",10"))
-    + extension("2206", *dial("PJSIP/101,8"), *dial("PJSIP/102,8"), *dial("PJSIP/103,8"))
-    + extension("2207", *dial("PJSIP/114,7"), *dial("PJSIP/115,9", *MAILBOX))
+    + extension("2205", *step(agents("101", "102") + ",10"), *dial(agents("103", "104") + ",10"))
+    + extension("2206", *step("PJSIP/101,8"), *step("PJSIP/102,8"), *dial("PJSIP/103,8"))
+    + extension("2207", *step("PJSIP/114,7"), *dial("PJSIP/115,9", *MAILBOX))
     + extension("2208", *dial("PJSIP/116&PJSIP/0170${RAND(1000000,9999999)}@carrier2,16"))
     + extension("2209", *dial(agents("117", "118", "119", "120") + ",14,r"))
     + extension("2210", *dial(agents("101", "102", "103") + ",13", "Busy(2)"))

@@ -317,13 +317,13 @@ def hour() -> Scenario:
     rng = random.Random(31)
     callers = numbers(rng, 60)
     plans = []
-    for number in range(130):
+    for number in range(110):
         agent = rng.choice(AGENTS)
         to = rng.choice((f"7{agent}", f"3{rng.choice((8, 10, 15)):02}{agent[1:]}", "2201", "2301"))
         plan = {
             "id": f"k{number}",
             "host": rng.choice(("carrier1", "carrier4")),
-            "at": round(0.5 + rng.uniform(0, 36), 3),
+            "at": round(0.5 + rng.uniform(0, 30), 3),
             "user": rng.choice(callers),
             "to": to,
         }
@@ -340,9 +340,9 @@ def hour() -> Scenario:
     ]
     mixes: dict[str, list[Any]] = dict.fromkeys(AGENTS, mix)
     mixes["115"] = [[1, silent()], [1, answers(4.0)]]
-    fact = "busy hour through a forking proxy: 130 calls begun in 36 s"
+    fact = "busy hour through a forking proxy: 110 calls begun in 30 s"
     plans.sort(key=lambda plan: plan["at"])
-    return scenario("busy-hour-forked", fact, plans, {}, 110, mixes=mixes, seed=31)
+    return scenario("busy-hour-forked", fact, plans, {}, 100, mixes=mixes, seed=31)
 
 
 def all_scenarios() -> list[Scenario]:

@@ -97,6 +97,7 @@ class Leg:
         self.peer = host.pbx
         self.state = "proceeding"
         self.byes: Repeat | None = None
+        self.reinvite: Repeat | None = None
 
     def note(self, what: str, value: Any = None) -> None:
         """Notes a moment, the first of its kind."""
@@ -139,6 +140,24 @@ class Leg:
         self.note("bye_by", "self")
         message = self.request("BYE", [])
         self.byes = Repeat(lambda: self.host.send(message, self.peer))
+
+    def hold(self) -> None:
+        """A re-INVITE, as a phone sends it that puts the call on hold."""
+        if self.state == "talking":
+            self.note("hold")
+            body = self.host.media().replace("sendrecv", "sendonly")
+            message = self.request("INVITE", [("Content-Type", "application/sdp")], body)
+            self.reinvite = Repeat(lambda: self.host.send(message, self.peer), cap=LIMIT)
+
+    def heed(self, response: Message) -> None:
+        """A response to a request inside the dialog."""
+        if response.method == "BYE" and self.byes:
+            self.byes.stop()
+        if response.method == "INVITE" and response.status >= 200:
+            if self.reinvite:
+                self.reinvite.stop()
+            acknowledgement = self.request("ACK", [])
+            self.host.send(acknowledgement, self.peer)
 
     def refer(self, to: str) -> None:
         """Blind transfer, or the last step of an attended one."""
@@ -248,6 +267,9 @@ class Answering(Leg):
         """A request for this leg."""
         if self.dead:
             return
+        if message.status:
+            self.heed(message)
+            return
         method = message.method
         if method == "INVITE" and not tag_of(message.get("To")):
             if self.last:
@@ -285,6 +307,8 @@ class Answering(Leg):
         b = self.behaviour
         if "talk" in b:
             self.after(b["talk"], self.hang_up)
+        if "hold" in b:
+            self.after(b["hold"], self.hold)
         if "transfer" in b:
             to, delay = b["transfer"]
             self.after(delay, lambda: self.refer(f"sip:{to}@{self.peer[0]}"))
@@ -329,6 +353,7 @@ class Calling(Leg):
         self.authorization: list[tuple[str, str]] = []
         self.when_talking: Callable[[], None] | None = None
         self.cancelling = False
+        self.invite_cseq = 1
         self.answered_once = False
 
     def start(self) -> None:
@@ -338,6 +363,7 @@ class Calling(Leg):
 
     def invite(self) -> None:
         self.branch = f"z9hG4bK{token(self.host.rng, 14)}"
+        self.invite_cseq = self.cseq
         headers = [
             ("Via", self.host.via(self.branch)),
             ("Max-Forwards", "70"),
@@ -385,12 +411,12 @@ class Calling(Leg):
         if not message.status:
             if message.method != "ACK":
                 self.in_dialog(message)
-        elif message.method == "INVITE":
+        elif message.method == "INVITE" and message.cseq <= self.invite_cseq:
             self.response(message)
         elif message.method == "CANCEL" and self.repeat:
             self.repeat.stop()
-        elif message.method == "BYE" and self.byes:
-            self.byes.stop()
+        else:
+            self.heed(message)
 
     def response(self, message: Message) -> None:
         if self.repeat and not self.cancelling:
@@ -444,8 +470,8 @@ class Calling(Leg):
             self.answered_once = True
             self.silence()
             self.state = "talking"
-            self.note("final", message.status)
-            self.note("final_at")
+            # Overrules a refusal: a proxy's timer and a late answer may both arrive.
+            self.entry |= {"final": message.status, "final_at": time.time()}
             self.remote = message.get("To")
             self.target = uri_of(message.get("Contact"))
             self.routes = message.all("Record-Route")[::-1]
@@ -469,6 +495,22 @@ class Calling(Leg):
             self.hang_up()
 
 
+class Line:
+    """A way to the PBX that is slow or loses datagrams; order is kept."""
+
+    def __init__(self, rng: random.Random, delay: float, jitter: float, loss: float):
+        self.rng, self.delay, self.jitter, self.loss = rng, delay, jitter, loss
+        self.loop = asyncio.get_running_loop()
+        self.last = 0.0
+
+    def carry(self, action: Callable[[], None]) -> None:
+        if self.rng.random() < self.loss:
+            return
+        arrival = self.loop.time() + self.delay + self.rng.uniform(0, self.jitter)
+        self.last = max(self.last, arrival)
+        self.loop.call_at(self.last, action)
+
+
 class Host(asyncio.DatagramProtocol):
     """An address and port on which a phone or carrier lives."""
 
@@ -485,6 +527,10 @@ class Host(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport | None = None
         self.silent = False
         self.register_cseq = 0
+        self.there = self.back = None
+        if "line" in world.plan:
+            self.there = Line(random.Random(self.rng.random()), **world.plan["line"])
+            self.back = Line(random.Random(self.rng.random()), **world.plan["line"])
 
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
@@ -512,8 +558,15 @@ class Host(asyncio.DatagramProtocol):
     # Traffic
 
     def send(self, message: Message, to: tuple[str, int]) -> None:
+        data = message.bytes()
+        if self.there:
+            self.there.carry(lambda: self.put(data, to))
+        else:
+            self.put(data, to)
+
+    def put(self, data: bytes, to: tuple[str, int]) -> None:
         if self.transport and not self.transport.is_closing():
-            self.transport.sendto(message.bytes(), to)
+            self.transport.sendto(data, to)
 
     def reply(
         self,
@@ -549,6 +602,12 @@ class Host(asyncio.DatagramProtocol):
         message = parse(data)
         if message is None:
             return
+        if self.back:
+            self.back.carry(lambda: self.receive(message, addr))
+        else:
+            self.receive(message, addr)
+
+    def receive(self, message: Message, addr: tuple[str, int]) -> None:
         if self.silent:
             self.miss(message, addr)
             return

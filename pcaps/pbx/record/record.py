@@ -75,7 +75,9 @@ def plan(scenario: Scenario) -> dict[str, Any]:
         carrier = {"user": f"carrier{number}", "address": address, "agent": "CarrierSBC 7.2"}
         hosts.append(carrier | given.get(carrier["user"], {}))
     hosts += [host for host in scenario.hosts if host["user"] not in given]
+    line = {"line": scenario.line} if scenario.line else {}
     return {
+        **line,
         "pbx": lab.PROXY if scenario.proxy else lab.PBX,
         "seed": f"{scenario.name} {scenario.seed}",
         "hosts": hosts,
@@ -144,6 +146,7 @@ def start_proxy(world: lab.Lab, work: Path) -> None:
     world.start("proxy", *command, output=work / "kamailio.out")
     listening = ("ip", "netns", "exec", world.namespace("proxy"), "ss", "-lun")
     lab.wait_for(lambda: f"{lab.PROXY}:5060" in lab.run(*listening), 10)
+    time.sleep(1.5)  # the socket is there before those who read from it
 
 
 def unseen(scenario: Scenario, capture: Path, account: truth.Account) -> list[dict[str, Any]]:
@@ -189,13 +192,16 @@ def judge(scenario: Scenario, work: Path) -> dict[str, Any]:
     legs = json.loads((work / "log.json").read_text()) + unseen(scenario, capture, account)
     legs += observe(capture, [program.party for program in scenario.programs])
     numbers = scenarios.REFUSALS | (kamailio.REFUSALS if scenario.proxy else {})
-    entry = truth.write(capture, legs, account, numbers, scenario.fact, scenario.sides)
+    sides = (*scenario.sides, "agent")
+    entry = truth.write(capture, legs, account, numbers, scenario.fact, sides)
     if scenario.proxy:
         truth.add_hops(entry, capture, (lab.PROXY, lab.PBX))
     target = folder_of(scenario)
     entries = {scenario.name: entry}
     for side in scenario.sides:
         entries[f"{scenario.name}--{side}side"] = one_side(capture, entry, side)
+    for kind, seconds in scenario.cuts:
+        entries[f"{scenario.name}--{kind}"] = cut(capture, entry, legs, kind, seconds)
     if scenario.proxy and any("between" in one["fact"] for one in entry["attempts"]):
         entries[f"{scenario.name}--pbxside"] = pbx_side(capture, entry)
     for name, one in entries.items():
@@ -231,6 +237,24 @@ def one_side(capture: Path, whole: dict[str, Any], side: str) -> dict[str, Any]:
         "side": side,
         "derived_from": whole["pcap"],
         "attempts": attempts,
+        "calls": [],
+        "pbx": {},
+    }
+
+
+def cut(
+    capture: Path, whole: dict[str, Any], legs: list[dict[str, Any]], kind: str, seconds: float
+) -> dict[str, Any]:
+    """A capture that ends early or starts late."""
+    target = capture.with_name(f"{capture.stem}--{kind}.pcap")
+    moment = truth.cut_capture(capture, target, kind, seconds)
+    said = "ends" if kind == "earlyend" else "begins"
+    return {
+        "pcap": target.name,
+        "fact": f"{whole['fact']}; the capture {said} {seconds:g} s after its first packet",
+        "side": kind,
+        "derived_from": whole["pcap"],
+        "attempts": truth.cut_attempts(target, whole["attempts"], legs, kind, moment),
         "calls": [],
         "pbx": {},
     }
@@ -309,8 +333,9 @@ class Book:
     def __init__(self, path: Path, heading: dict[str, Any], lock: Path):
         self.path, self.heading, self.lock = path, heading, lock
         self.accounts = path.with_name("accounts.json.gz")
+        self.hours = path.with_name("busy-hours.truth.json.gz")
 
-    def enter(self, entries: dict[str, Any]) -> None:
+    def enter(self, entries: dict[str, Any], large: bool) -> None:
         with self.lock.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             accounts = read_json(self.accounts)
@@ -320,8 +345,10 @@ class Book:
                     accounts[name] = account
             text = json.dumps(accounts, indent=0, sort_keys=True)
             self.accounts.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
-            known = read_json(self.path).get("captures", {})
-            self.path.write_text(dump({**self.heading, "captures": known | entries}))
+            path = self.hours if large else self.path
+            known = read_json(path).get("captures", {})
+            data = dump({**self.heading, "captures": known | entries}).encode()
+            path.write_bytes(gzip.compress(data, 9, mtime=0) if large else data)
 
 
 def make_books(chroot: Path, work: Path) -> dict[bool, Book]:
@@ -390,7 +417,7 @@ def main() -> None:
         try:
             if not arguments.judge_only:
                 record(scenario, world, folder)
-            books[scenario.proxy].enter(judge(scenario, folder))
+            books[scenario.proxy].enter(judge(scenario, folder), bool(scenario.mixes))
             print(f"{scenario.name}: done", flush=True)
         except Exception as error:  # the others go on
             failed.append(scenario.name)

@@ -21,6 +21,7 @@ from behaviours import (
     far_rings,
     forwards,
     hangs_up,
+    holds,
     own_timer,
     rejects,
     rings,
@@ -51,6 +52,8 @@ class Scenario:
     absent: tuple[str, ...] = ()  # phones that are off the network
     mixes: dict[str, list[Any]] = field(default_factory=dict)
     seed: int = 1
+    line: dict[str, float] = field(default_factory=dict)  # delay, jitter (s) and loss, each way
+    cuts: tuple[tuple[str, float], ...] = ()  # "earlyend" or "latestart", seconds
     proxy: bool = False  # carriers and phones are behind Kamailio
     programs: list[Program] = field(default_factory=list)  # that play parties besides party.py
 
@@ -408,6 +411,145 @@ def single() -> Iterable[Scenario]:
         [caller("31001", user="+4990012345"), caller("31001", 1.0, hangup=3)],
         {"101": [answers(2)]},
         length=9,
+    )
+
+
+def odd_views() -> Iterable[Scenario]:
+    """Captures cut short, timers to be learned, networks that are slow, and what else is odd."""
+    yield Scenario(
+        "cut-ring-timeout-15",
+        "Dial with a timer of 15 s",
+        [caller("31501")],
+        {"101": [rings()]},
+        length=19,
+        cuts=(("earlyend", 6.0), ("latestart", 5.0)),
+    )
+    yield Scenario(
+        "cut-talk",
+        "answered after 3 s, hung up 5 s later",
+        [caller("32001", hangup=5)],
+        {"101": [answers(3)]},
+        length=11,
+        cuts=(("earlyend", 5.0), ("latestart", 2.0)),
+    )
+    yield Scenario(
+        "cut-silent",
+        "a silent phone",
+        [caller("31201")],
+        {"101": [silent()]},
+        length=44,
+        cuts=(("earlyend", 4.0),),
+    )
+    yield Scenario(
+        "cut-group-left",
+        "a ring group, the caller leaves after 9 s",
+        [caller("2202", cancel=9)],
+        {user: [rings()] for user in ("104", "105", "106", "107")},
+        length=14,
+        cuts=(("earlyend", 6.0), ("latestart", 4.0)),
+    )
+    for reasons in (True, False):
+        yield Scenario(
+            f"timer-learning-14{'' if reasons else '-no-reasons'}",
+            "eight calls to a timer of 14 s, three callers who leave",
+            [
+                caller("31401", 0.5 + 1.3 * number, f"{FIRST}{number:02}", **more)
+                for number, more in enumerate(
+                    ({}, {}, {}, {"cancel": 6.5}, {}, {}, {"cancel": 10}, {}, {"cancel": 3}, {}, {})
+                )
+            ],
+            {"101": [rings()]},
+            length=34,
+            options=Options(reasons=reasons),
+            sides=("agent", "trunk"),
+        )
+    yield Scenario(
+        "media-timeout-6",
+        "no media from the trunk for 6 s: rtp_timeout",
+        [caller("32001")],
+        {"101": [answers(2)]},
+        length=14,
+        options=Options(rtp_timeout=6),
+    )
+    yield Scenario(
+        "hold",
+        "the agent puts the call on hold: re-INVITE",
+        [caller("32001", hangup=8)],
+        {"101": [holds(2, 2)]},
+        length=15,
+    )
+    for reason in ("Q.850;cause=16", 'SIP;cause=487;text="ORIGINATOR_CANCEL"', "Q.850;cause=19"):
+        word = reason.partition("=")[2].partition(";")[0]
+        yield Scenario(
+            f"abandon-8s-reason-{word}",
+            "the caller gives up, his CANCEL has a Reason",
+            [caller("33001", cancel=8, cancel_reason=reason)],
+            {"101": [rings()]},
+            length=13,
+        )
+    yield Scenario(
+        "group-refused-then-left",
+        "one refuses with 480, then the caller leaves: the CANCELs have the cause of the refusal",
+        [caller("2201", cancel=8)],
+        {"101": [disturbed(480)], "102": [rings()], "103": [rings()]},
+        length=13,
+    )
+    yield Scenario(
+        "group-busy-then-left",
+        "one is busy, then the caller leaves",
+        [caller("2201", cancel=8)],
+        {"101": [busy()], "102": [rings()], "103": [rings()]},
+        length=13,
+    )
+    yield from far()
+
+
+def line(delay: float, jitter: float = 0.0, loss: float = 0.0) -> dict[str, float]:
+    return {"delay": delay, "jitter": jitter, "loss": loss}
+
+
+def far() -> Iterable[Scenario]:
+    """Phones and carriers behind a slow line: 240 ms to and fro."""
+    slow = line(0.12)
+    yield Scenario(
+        "far-two-at-once",
+        "two pick up in the same moment",
+        [caller("2201", hangup=6)],
+        {"101": [answers(4)], "102": [answers(4.05)], "103": [rings()]},
+        length=14,
+        line=slow,
+    )
+    yield Scenario(
+        "far-answer-crosses-timer",
+        "picked up while the timer's CANCEL is on its way",
+        [caller("31001")],
+        {"101": [answers(9.85)]},
+        length=16,
+        line=slow,
+    )
+    yield Scenario(
+        "far-left",
+        "the caller gives up",
+        [caller("33001", cancel=8)],
+        {"101": [rings()]},
+        length=13,
+        line=slow,
+    )
+    yield Scenario(
+        "far-group-answered",
+        "one of three picks up",
+        [caller("2201", hangup=5)],
+        {"101": [rings()], "102": [answers(4)], "103": [rings()]},
+        length=14,
+        line=slow,
+    )
+    yield Scenario(
+        "far-slow-line",
+        "a line so slow that INVITEs are sent again: 700 ms to and fro",
+        [caller("31201", 0.5), caller("31202", 1.0, FIRST + "02", cancel=9)],
+        {"101": [rings()], "102": [rings()]},
+        length=20,
+        line=line(0.35),
     )
 
 
@@ -1145,5 +1287,6 @@ def all_scenarios() -> list[Scenario]:
         phones,
         outgoing,
         other_programs,
+        odd_views,
     )
     return [scenario for part in parts for scenario in part()]

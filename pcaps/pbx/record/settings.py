@@ -30,6 +30,7 @@ class Options:
     redirect: str = "user"  # redirect_method
     follow_early: bool = False
     qualify_frequency: int = 5
+    rtp_timeout: int = 0  # seconds without media after which a call is ended
 
 
 MODULES = """
@@ -185,6 +186,8 @@ def _carrier(name: str, address: str, options: Options) -> str:
         "from_domain": PBX,
         "rtp_symmetric": "no",
     }
+    if options.rtp_timeout:
+        values["rtp_timeout"] = options.rtp_timeout
     text = section(name, **values)
     text += section(name, type="aor", contact=f"sip:{address}:5060")
     text += section(name, type="auth", auth_type="userpass", username="trunk", password=PASSWORD)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import defaultdict
+import struct
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from settings import CDR_FIELDS
 Entry = dict[str, Any]
 BRIEF = 5.0  # seconds: default of brief_abandon_seconds
 NO_ANSWER = 10.0  # seconds: default of no_answer_seconds
+AT_ONCE = 0.5  # within which a PBX hangs up on an answer that came too late
+LATE = 4.0  # how much later a lost message may reach a party by its retransmissions
 KEPT = ("src", "dst", "channel", "dstchannel", "lastapp", "duration", "billsec", "disposition")
 SAME_MOMENT = 0.15  # what the PBX cannot be held to when two things happen at once
 EFFECT = 1.0  # how long a cause may take to reach the other legs
@@ -125,6 +128,7 @@ class Group:
     called: list[Entry] = field(default_factory=list)
     results: list[dict[str, str]] = field(default_factory=list)
     dialstatus: str = ""
+    unanswered: list[tuple[float, str]] = field(default_factory=list)  # queue's timer, agent
     parts: dict[str, Group] = field(default_factory=dict)  # consultations that came to nothing
 
     def add(self, leg: Entry) -> None:
@@ -133,6 +137,10 @@ class Group:
     def settle(self, linked: str, account: Account) -> None:
         """Takes what the PBX says of the call."""
         self.results = account.results.get(linked, [])
+        for line in account.queue_log:
+            at, unique, _, agent, event, *_ = line.split("|")
+            if event == "RINGNOANSWER" and unique == linked:
+                self.unanswered.append((float(at), agent))
         caller = self.caller
         if caller:
             self.dialstatus = account.ends.get(caller["call_id"], {}).get("dialstatus", "")
@@ -188,8 +196,11 @@ def one_a_target(legs: list[Entry]) -> list[Entry]:
 def groups(legs: list[Entry], account: Account) -> list[Group]:
     """Ties the legs by the PBX's linked ids, and consultations to the call they were for."""
     key = {}
+    lone = Counter(leg["call_id"] for leg in legs)  # branches of a fork share theirs
     for leg in legs:
         end = account.ends.get(leg["call_id"], {})
+        if end and lone[leg["call_id"]] == 1:
+            leg |= {"pbx_end": float(end["at"]), "pbx_cause": end["cause"]}
         own = end.get("linked", leg["call_id"])
         key[leg["call_id"]] = account.picked.get(end.get("chan", ""), own)
     joined: dict[str, str] = {}
@@ -221,6 +232,23 @@ def first_ring(leg: Entry) -> float:
     return min(leg.get("ringing", float("inf")), leg.get("early", float("inf")))
 
 
+def ringing_seen(capture: Path) -> set[tuple[str, str]]:
+    """Call-ID and address of the phones whose ringing is in the capture."""
+    return {
+        (packet.message.get("Call-ID"), packet.source[0])
+        for packet in packets(capture)
+        if packet.message.status in (180, 183)
+    }
+
+
+def heard(leg: Entry, seen: set[tuple[str, str]]) -> Entry:
+    """Marks a leg whose ringing was lost on the way, and one whose 200 came after a refusal."""
+    if leg["role"] == "calling" and "ack" in leg:
+        return leg | {"final": 200}
+    lost = leg["role"] == "called" and rang(leg) and (leg["call_id"], leg["address"]) not in seen
+    return leg | {"unheard": True} if lost else leg
+
+
 def by_ring_state(leg: Entry) -> str:
     if rang(leg):
         return "no_answer"
@@ -238,11 +266,11 @@ def left_at(group: Group) -> float | None:
 
 
 def talked(leg: Entry) -> bool:
-    """Whether a called leg's answer was in time: not crossed by a CANCEL, not hung up at once."""
-    if leg.get("final") != 200 or "cancel" in leg:
+    """Whether an answer was in time: the PBX hangs up at once on one that was too late."""
+    if leg.get("final") != 200 or "ack" not in leg:
         return False
-    at_once = leg.get("bye_by") == "peer" and leg["bye"] - leg["final_at"] < 0.1
-    return "ack" in leg and not at_once
+    late = "cancel" in leg or leg.get("pbx_cause") == "26"
+    return not (late and leg.get("bye_by") == "peer" and leg["bye"] - leg["final_at"] < AT_ONCE)
 
 
 def waited(group: Group, until: float) -> float:
@@ -259,11 +287,26 @@ def left(group: Group, until: float) -> str:
 
 
 def both_when_near(group: Group, until: float) -> list[str]:
-    near = abs(waited(group, until) - BRIEF) < 0.1
+    near = abs(waited(group, until) - BRIEF) < SAME_MOMENT
     return ["abandoned", "briefly_abandoned"] if near else []
 
 
 def called_leg(leg: Entry, group: Group) -> Verdict:
+    verdict = judged_leg(leg, group)
+    if "unheard" in leg:  # on the wire it never rang
+        verdict.fact += "; its ringing was lost on the way"
+        verdict.acceptable += UNHEARD.get(verdict.expected, [])
+    return verdict
+
+
+UNHEARD = {
+    "no_answer": ["connection_timeout/after_trying", "device_not_responding", "unavailable"],
+    "declined/manual": ["agent_busy", "declined/automatic", "unavailable"],
+    "connection_timeout/after_ringing": ["connection_timeout/after_trying"],
+}
+
+
+def judged_leg(leg: Entry, group: Group) -> Verdict:
     kind, says, final = leg["behaviour"]["kind"], leg["behaviour"]["says"], leg.get("final")
     if final == 200:
         return answered_leg(leg, group, says)
@@ -274,7 +317,11 @@ def called_leg(leg: Entry, group: Group) -> Verdict:
         return Verdict(says, f"connection_timeout/{state}")
     if final == 487 or final is None:
         return cut_leg(leg, group)
-    return refused_leg(leg, says)
+    verdict = refused_leg(leg, says)
+    if "cancel" in leg:  # the refusal and the PBX's CANCEL crossed
+        why = cut_leg(leg, group)
+        verdict.acceptable += [why.expected, *why.acceptable]
+    return verdict
 
 
 def answered_leg(leg: Entry, group: Group, says: str) -> Verdict:
@@ -322,7 +369,7 @@ def refused_leg(leg: Entry, says: str) -> Verdict:
 
 def cut_leg(leg: Entry, group: Group) -> Verdict:
     """A leg that the PBX ended: why, by its account of the other legs."""
-    at = leg.get("cancel", leg.get("bye", leg.get("final_at", leg["invite"])))
+    at = at_the_pbx(leg, leg.get("cancel", leg.get("bye", leg.get("final_at", leg["invite"]))))
     length = at - leg["invite"]
     cause = {"at": at, "says": f"{'rings' if rang(leg) else 'tried'} {length:.1f} s"}
     winner = [
@@ -354,30 +401,40 @@ def cut_leg(leg: Entry, group: Group) -> Verdict:
     return gone_or_timer(leg, group, at, cause["says"])
 
 
+def at_the_pbx(leg: Entry, moment: float) -> float:
+    """When the PBX ended a leg, where its message was lost or late: the PBX's own moment."""
+    known = leg.get("pbx_end", moment)
+    return known if abs(known - moment) < LATE else moment
+
+
 def gone_or_timer(leg: Entry, group: Group, at: float, says: str) -> Verdict:
     gone = left_at(group)
     timer = by_ring_state(leg)
-    if gone is None or not at - EFFECT < gone < at + SAME_MOMENT:
+    caller = group.caller
+    there = at_the_pbx(caller, gone) if caller and gone is not None else None
+    if gone is None or there is None or not at - EFFECT < there < at + SAME_MOMENT:
         return Verdict(f"{says}, the PBX's timer", timer)
     abandoned = left(group, gone)
-    if at < gone:
-        return Verdict(
-            f"{says}, the PBX's timer in the moment in which the caller left", timer, [abandoned]
-        )
-    if at - gone > 0.1 or timer_won(group, at):
-        return Verdict(f"{says}, the PBX's timer, the caller left just before", timer, [abandoned])
+    if timer_won(leg, group, at):
+        near = [abandoned] if abs(at - there) < SAME_MOMENT else []
+        return Verdict(f"{says}, the PBX's timer when the caller left", timer, near)
     acceptable = both_when_near(group, gone)
     return Verdict(f"{says}, the caller left", abandoned, acceptable)
 
 
-def timer_won(group: Group, at: float) -> bool:
-    """Whether the PBX says that a Dial had timed out in this very moment."""
-    return any(
+def timer_won(leg: Entry, group: Group, at: float) -> bool:
+    """Whether the PBX says that a Dial or Queue had timed out in this very moment."""
+    dial = any(
         result["what"] == "dial"
         and result["status"] == "NOANSWER"
-        and abs(float(result["at"]) - at) < 0.1
+        and abs(float(result["at"]) - at) < 0.4
         for result in group.results
     )
+    # The queue's log has whole seconds.
+    queue = any(
+        agent == leg["user"] and at - 1.6 < when < at + 0.4 for when, agent in group.unanswered
+    )
+    return dial or queue
 
 
 # What the caller's leg and the whole call came to
@@ -455,7 +512,7 @@ def call(group: Group, numbers: dict[str, Verdict]) -> Verdict:
 def with_race(verdict: Verdict, group: Group, gone: float) -> Verdict:
     """When the timer ended the last legs in the moment in which the caller left, both are true."""
     for leg in group.called:
-        if leg.get("final") == 487 and abs(leg["cancel"] - gone) < SAME_MOMENT:
+        if leg.get("final") == 487 and abs(at_the_pbx(leg, leg["cancel"]) - gone) < SAME_MOMENT:
             cut = called_leg(leg, group)
             if cut.expected == by_ring_state(leg):
                 verdict.acceptable += [cut.expected]
@@ -571,7 +628,8 @@ def write(
 ) -> Entry:
     """The truth of one capture; `views` of an attempt is what is right from one side alone."""
     seen = invites(capture)
-    legs = one_a_target(legs)
+    capture_says = ringing_seen(capture)
+    legs = [heard(leg, capture_says) for leg in one_a_target(legs)]
     missing = set(seen) - {leg["call_id"] for leg in legs}
     if missing:
         raise RuntimeError(f"{capture.name}: nobody knows of {sorted(missing)}")
@@ -644,9 +702,53 @@ def _agents_view(leg: Entry, group: Group) -> list[str]:
     return [by_ring_state(leg), "abandoned", "briefly_abandoned", *more]
 
 
+def cut_capture(capture: Path, target: Path, kind: str, seconds: float) -> float:
+    """Writes the part of a capture before or after a moment; gives the moment."""
+    data = capture.read_bytes()
+    kept, position, moment = [data[:24]], 24, 0.0
+    while position + 16 <= len(data):
+        whole, micros, length = struct.unpack_from("<III", data, position)
+        time, end = whole + micros / 1e6, position + 16 + length
+        moment = moment or time + seconds
+        if (time < moment) == (kind == "earlyend"):
+            kept.append(data[position:end])
+        position = end
+    target.write_bytes(b"".join(kept))
+    return moment
+
+
+def cut_attempts(
+    target: Path, attempts: list[Entry], legs: list[Entry], kind: str, moment: float
+) -> list[Entry]:
+    """What is right when the capture ends before an attempt did, or begins within it."""
+    by_leg = {(leg["call_id"], leg["role"] == "called"): leg for leg in legs}
+    seen = {packet.message.get("Call-ID") for packet in packets(target)}
+    first = invites(target)
+    kept = []
+    for one in attempts:
+        leg = by_leg[one["call_id"], one["source"] == "10.30.0.1"]
+        if one["call_id"] not in seen:
+            continue
+        words = [one["expected"], *one["acceptable"]]
+        if kind == "earlyend" and ended(leg) > moment - 0.1:
+            near = words if ended(leg) < moment + 0.1 else []
+            one = one | {"expected": "in_progress", "acceptable": near}
+            if leg["behaviour"].get("kind") == "silent":  # the retransmissions may tell already
+                one["acceptable"] = [*near, "device_not_responding"]
+        elif kind == "latestart" and begin(leg) < moment + 0.01:
+            one = one | {"expected": "incomplete", "acceptable": [*words, "absent"]}
+        elif kind == "latestart":  # the caller may not be in view
+            one = one | {"acceptable": [*one["acceptable"], *one["views"].get("agent", [])]}
+        number = first.get(one["call_id"], 1)
+        kept.append(one | {"first_packet": number, "t": round(begin(leg) - moment, 3)})
+    return kept
+
+
 def add_hops(entry: Entry, capture: Path, hops: tuple[str, str]) -> None:
     """The legs between proxy and PBX: what came of them is what came of those beyond."""
     proxy, pbx = hops
+    fork_or_hop(entry, proxy)
+    whole = {call_id: one["expected"] for one in entry["calls"] for call_id in one["call_ids"]}
     by_call_id: dict[str, list[Entry]] = defaultdict(list)
     for one in entry["attempts"]:
         by_call_id[one["call_id"]].append(one)
@@ -661,6 +763,9 @@ def add_hops(entry: Entry, capture: Path, hops: tuple[str, str]) -> None:
         source, destination = (proxy, pbx) if inward else (pbx, proxy)
         hop = best | {"source": source, "destination": destination}
         hop["first_packet"] = opening.number
+        if not inward and best["expected"] != "answered":
+            more = [whole[opening.call_id], *AFTER_RINGING.get(best["expected"], [])]
+            hop["acceptable"] = [*hop["acceptable"], *more]
         entry["attempts"].append(hop | {"fact": f"between proxy and PBX: {best['fact']}"})
     numbers = {(one.call_id, one.destination): one.number for one in openings(capture)}
     for one in entry["attempts"]:
@@ -668,6 +773,25 @@ def add_hops(entry: Entry, capture: Path, hops: tuple[str, str]) -> None:
             one["destination"] = proxy
         one["first_packet"] = numbers[one["call_id"], one["destination"]]
     entry["attempts"].sort(key=lambda one: one["first_packet"])
+
+
+# A proxy hands on one refusal of several, after the ringing of another branch.
+AFTER_RINGING = {"agent_busy": ["declined"], "no_answer": ["declined"]}
+
+
+def fork_or_hop(entry: Entry, proxy: str) -> None:
+    """Of a call that nobody took, the best branch or what the proxy told the PBX is right."""
+    branches: dict[str, list[str]] = defaultdict(list)
+    for one in entry["attempts"]:
+        if one["source"] == proxy:
+            branches[one["call_id"]] += [one["expected"], *AFTER_RINGING.get(one["expected"], [])]
+    refused = ("declined", "no_answer", "agent_busy", "device_not", "connection", "unavail")
+    for wanted in entry["calls"]:
+        words = [word for call_id in wanted["call_ids"] for word in branches[call_id]]
+        callers = [one for one in entry["attempts"] if one["call_id"] in wanted["call_ids"]]
+        for one in (wanted, *(leg for leg in callers if leg["source"] != proxy)):
+            if one["expected"].startswith(refused):
+                one["acceptable"] = list(dict.fromkeys([*one["acceptable"], *words]))
 
 
 def best_branch(branches: list[Entry]) -> Entry:
