@@ -8,7 +8,7 @@ WORKERS ?= auto
 .PHONY: demo test check lint types bench docs clean packages
 
 demo: $(VENV)/installed
-	@$(BIN)/python -m sipwatch replay pcaps --config pcaps/demo.toml
+	@$(BIN)/python pcaps/demo.py
 
 test: packages $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)

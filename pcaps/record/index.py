@@ -1,4 +1,4 @@
-"""What lists all captures: the table of ``pcaps/README.md`` and ``pcaps/demo.toml``."""
+"""What lists all captures: the table of ``pcaps/README.md``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- captures -->", "<!-- end of captures -->"
 
 
 def write(folder: Path) -> None:
-    """Replace the table between the two marks, and the configuration of the demo."""
+    """Replace the table between the two marks."""
     truths = [
         json.loads((folder / f"{scenario.name}.truth.json").read_text())
         for scenario in scenarios.ALL
@@ -21,19 +21,6 @@ def write(folder: Path) -> None:
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     page.write_text(f"{before}{BEGIN}\n{table(truths)}{END}{after}")
-    (folder / "demo.toml").write_text(configuration(truths))
-
-
-def configuration(truths: list[dict[str, Any]]) -> str:
-    """TOML that names every PBX of the captures, to replay them all together."""
-    addresses = sorted({address for truth in truths for address in truth["local_addresses"]})
-    rows = [addresses[start : start + 6] for start in range(0, len(addresses), 6)]
-    lines = ["    " + ", ".join(json.dumps(address) for address in row) + "," for row in rows]
-    listed = "\n".join(lines)
-    return (
-        "# All captures of this folder at once. Each was recorded on a PBX of its own.\n"
-        f"local_addresses = [\n{listed}\n]\n"
-    )
 
 
 def table(truths: list[dict[str, Any]]) -> str:

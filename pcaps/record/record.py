@@ -54,9 +54,7 @@ def main() -> int:
     instead.add_argument(
         "--check", action="store_true", help="only compare the truth files with the definitions"
     )
-    instead.add_argument(
-        "--index", action="store_true", help="only write the table of README.md, and demo.toml"
-    )
+    instead.add_argument("--index", action="store_true", help="only write the table of README.md")
     options = parser.parse_args()
     chosen = [s for s in scenarios.ALL if _wanted(s.name, options.names)]
     if not chosen:
