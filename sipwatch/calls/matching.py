@@ -78,7 +78,7 @@ class Matcher:
             # A PBX may hide a number; it hardly knows one that the caller hides.
             score -= 1.5 if mine else 1.0
         elif attempt.display == caller.display:
-            score += 1.5 if attempt.display == HIDDEN else 2.5
+            score += 2.0 if attempt.display == HIDDEN else 2.5
         if talking(caller, attempt.started_at):
             score -= 2.5
         elif not alone and ringing_elsewhere(caller, attempt):

@@ -752,7 +752,9 @@ class Tracker:
 
     def _remember(self, key: bytes, attempt: Attempt, now: float) -> None:
         """Late messages of what ended shall not look like something new."""
-        self._recent.pop(key, None)
+        before = self._recent.pop(key, None)
+        if before is not None and before[2] != attempt.leg_branch:
+            self._recent[attempt.call_id + before[2]] = before
         self._recent[key] = (attempt.leg_cseq, now, attempt.leg_branch)
         if len(self._recent) > self.settings.max_recent:
             del self._recent[next(iter(self._recent))]
