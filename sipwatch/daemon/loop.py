@@ -45,6 +45,8 @@ _LOOK_EVERY = 0.25
 _STATE_EVERY = 10.0
 #: Datagrams of a batch that are asked whether they are this host's.
 _SAMPLE = 16
+#: Seconds for the last packets to come, longer than a block of the ring may be held back.
+_LAST_SECONDS = 0.1
 #: Seconds for the last records to be written.
 _FLUSH_SECONDS = 1.2
 #: Interface events that are bad news.
@@ -309,6 +311,10 @@ class Loop:
         self._systemd.stopping()
         self.desk.close()
         with suppress(OSError, LiveCaptureError):
+            # What was heard lately is handed over by the kernel a moment later.
+            until = time.monotonic() + _LAST_SECONDS
+            while (left := until - time.monotonic()) > 0:
+                self._follow(self._capture.poll(left))
             self._follow(self._capture.drain())
             self._follow(self._capture.decoder.finish())
         state = self._state(finished=True)

@@ -128,8 +128,10 @@ def test_an_interface_that_goes_and_comes_back(cable: Namespace, tmp_path: Path)
             play(sender, frames_of(legs(busy, 2), gap=0.005))
             daemon.wait_for(lambda found: attempts(found) == 2)
         cable.ip("link", "del", "one")
-        found = daemon.wait_for(lambda found: found['sipwatch_interface_up{interface="two"}'] == 0)
-        assert found['sipwatch_interface_events_total{kind="gone"}'] == 1
+        found = daemon.wait_for(
+            lambda found: found['sipwatch_interface_events_total{kind="gone"}'] == 1
+        )
+        assert found['sipwatch_interface_up{interface="two"}'] == 0
         daemon.wait_for(lambda found: found['sipwatch_problem{kind="interface_down"}'] == 1)
         assert "two (gone)" in daemon.get("/").text
         cable.veth()
