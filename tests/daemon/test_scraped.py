@@ -232,7 +232,8 @@ def test_from_sipp_to_promql_and_the_pager(
 
 def _check_calls(pbx: Namespace, daemon: Running) -> None:
     """Numbers that the scenario dictates, as PromQL gives them."""
-    by_outcome = 'sum by (peer, outcome, code) (sipwatch_attempts_total{outcome!="device_not_responding"}) > 0'
+    answered = 'sipwatch_attempts_total{outcome!="device_not_responding"}'
+    by_outcome = f"sum by (peer, outcome, code) ({answered}) > 0"
     wait_promql(
         pbx,
         by_outcome,
@@ -257,8 +258,8 @@ def _check_calls(pbx: Namespace, daemon: Running) -> None:
     )
     wait_promql(
         pbx,
-        'histogram_quantile(0.5, sum by (le) (sipwatch_ring_duration_seconds_bucket{outcome="answered"}))'
-        " <= bool 1",
+        "histogram_quantile(0.5, sum by (le) ("
+        'sipwatch_ring_duration_seconds_bucket{outcome="answered"})) <= bool 1',
         {"": 1},
     )
 

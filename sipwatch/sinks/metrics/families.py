@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from sipwatch.devices.registrations import DELAY_EDGES
+from sipwatch.devices.counts import DELAY_EDGES
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
