@@ -31,8 +31,6 @@ PLAYER = Path(__file__).with_name("player.py")
 
 #: Small rings: a scenario has a hundred packets at most.
 _GEOMETRY = Geometry(block_bytes=1 << 17, block_count=8)
-#: All ports a play uses; what SIP is, the decoder tells.
-_PORTS = [(1024, 65_535)]
 _TUNNELS = ("vxlan", "hep")
 #: Seconds after the last packet that a capture is polled for.
 _AFTER = 0.6
@@ -98,8 +96,8 @@ class Stage:
             schedule += [(one.time - start, _names(number)[0], one.data) for one in frames]
         with ExitStack() as stack:
             captures = [
-                stack.enter_context(self._capturing(_names(number)[1]))
-                for number in range(len(parts))
+                stack.enter_context(self._capturing(_names(number)[1], part))
+                for number, part in enumerate(parts)
             ]
             played = [Played(part, Outcome(Pipeline(part.scenario.config))) for part in parts]
             player = stack.enter_context(self._player(schedule))
@@ -128,8 +126,9 @@ class Stage:
         self._namespace.close()
 
     @contextmanager
-    def _capturing(self, name: str) -> Iterator[LiveCapture]:
-        capture = LiveCapture([name], _PORTS, tunnels=_TUNNELS, geometry=_GEOMETRY)
+    def _capturing(self, name: str, part: Part) -> Iterator[LiveCapture]:
+        ports = {end[1] for one in part.datagrams for end in (one.source, one.destination)}
+        capture = LiveCapture([name], sorted(ports), tunnels=_TUNNELS, geometry=_GEOMETRY)
         with self._namespace.entered():
             capture.open()
             capture.start()
