@@ -1,0 +1,1 @@
+"""The alerts, one module a concern; make_alerts.py writes them down."""
