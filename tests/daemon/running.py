@@ -79,11 +79,13 @@ class Running:
         """Waits until systemd would know that it is ready."""
         until = time.monotonic() + PATIENCE
         while True:
+            # What an ended process has said waits still.
+            ended = self.process.poll() is not None
             self._notify.settimeout(0.2)
             try:
                 self.told.append(self._notify.recv(4096).decode())
             except TimeoutError:
-                if self.process.poll() is not None or time.monotonic() > until:
+                if ended or time.monotonic() > until:
                     pytest.fail(f"the daemon did not say {what}:\n{self.log}")
             else:
                 if self.told[-1].startswith(what):
