@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from sipwatch.calls.settings import TrackerSettings
 from sipwatch.calls.tracker import Tracker
-from sipwatch.calls.types import Attempt, AttemptEnded, ClosedBy, DialogEnded, Event
+from sipwatch.calls.types import Attempt, AttemptEnded, AttemptOver, ClosedBy, DialogEnded, Event
 from sipwatch.capture.files import CaptureFiles
+from sipwatch.capture.following import FollowedFile
 from sipwatch.capture.stats import CaptureStats
 from sipwatch.config import CORRELATION_RULES, Config
 from sipwatch.devices.watch import Devices
@@ -67,11 +69,12 @@ class SipCounts:
 class Pipeline:
     """Batches in, events out. One for each host that is watched."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, provisional: bool = False) -> None:
         self.config = config
         self.sip = SipCounts()
         self.dialects = Dialects(config.dialects)
-        self.tracker = Tracker(tracker_settings(config, self.dialects))
+        settings = tracker_settings(config, self.dialects)
+        self.tracker = Tracker(replace(settings, provisional=provisional))
         self.devices = Devices(frozenset(a.packed for a in config.local_addresses))
         self.registrations = self.devices.registrations
         #: Legs of ended calls with the time of that end.
@@ -153,11 +156,15 @@ class Pipeline:
     def _judge(self, done: list[Event]) -> None:
         pending = self.tracker.events
         classifier = self.classifier
-        for event in pending:
+        for place, event in enumerate(pending):
             if isinstance(event, AttemptEnded):
                 classifier.attempt(event.attempt, event.time)
             elif isinstance(event, DialogEnded):
                 classifier.dialog(event.attempt)
+            elif isinstance(event, AttemptOver):
+                verdict = classifier.preview(event.attempt, event.time)
+                pending[place] = event._replace(verdict=verdict)
+                continue
             else:
                 classifier.call(event.call, event.time)
                 self._ended.extend((event.time, a) for a in event.call.attempts if a.dialog_over)
@@ -227,6 +234,24 @@ class Replay:
     def progress(self) -> tuple[int, int | None]:
         """Bytes read, and bytes in all where that is known."""
         return self.files.bytes_read, self.files.bytes_total
+
+
+class Follow:
+    """A capture that is still being written through the pipeline, with provisional verdicts."""
+
+    def __init__(self, path: str, config: Config) -> None:
+        self.source = FollowedFile(path)
+        self.pipeline = Pipeline(config, provisional=True)
+
+    def events(self) -> Iterator[list[Event]]:
+        """What was over and what ended, as it happens; at the end what was still open."""
+        for batch in self.source.batches():
+            events = self.pipeline.feed(batch) if batch else []
+            if not batch:
+                events = self.pipeline.advance(self.source.now())
+            if events:
+                yield events
+        yield self.pipeline.finish(self.pipeline.tracker.now, "end_of_capture")
 
 
 # --- configuration to settings ------------------------------------------------------------------

@@ -50,6 +50,8 @@ class TrackerSettings:
     correlation_rules: frozenset[str] = frozenset(CORRELATION_RULES)
     #: Attempts held at once; the oldest goes first beyond it.
     max_attempts: int = 100_000
+    #: Whether `AttemptOver` is said as soon as an attempt is over on the wire.
+    provisional: bool = False
     #: An answered call without a BYE is given up after this long.
     max_call_seconds: float = 14_400.0
     #: Call-IDs remembered after their end, so that late messages do not look like new calls.

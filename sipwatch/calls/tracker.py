@@ -28,6 +28,7 @@ from sipwatch.calls.types import (
     TIMER_D_SECONDS,
     Attempt,
     AttemptEnded,
+    AttemptOver,
     ClosedBy,
     DialogEnded,
     Endpoint,
@@ -674,6 +675,8 @@ class Tracker:
         if attempt.terminal_at is None:
             attempt.terminal_at = now
             self.wheel.set(attempt, now + _grace(attempt))
+            if self.settings.provisional:
+                self.events.append(AttemptOver(attempt, now))
 
     def _fire(self, attempt: Attempt, now: float) -> None:
         """A deadline passed: of the transaction, of the settlement, or of the dialog."""

@@ -581,4 +581,16 @@ class CallEnded(NamedTuple):
     time: float
 
 
-Event: TypeAlias = AttemptEnded | DialogEnded | CallEnded
+class AttemptOver(NamedTuple):
+    """The attempt is over on the wire; other legs may still change what is said of it.
+
+    Said only where somebody follows (`TrackerSettings.provisional`). `verdict` is what would be
+    said now; the tracker leaves it to the stage that judges.
+    """
+
+    attempt: Attempt
+    time: float
+    verdict: Verdict | None = None
+
+
+Event: TypeAlias = AttemptEnded | DialogEnded | CallEnded | AttemptOver

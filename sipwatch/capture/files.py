@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,9 @@ class CaptureFiles:
 
     ``decoders`` makes a decoder of frames. Files that follow one another share one, so that what
     is in pieces may cross from one to the next; files that overlap in time have one each.
-    ``since`` and ``until`` are epoch seconds; datagrams outside of them are left out.
+    ``grows`` is set to end the reading of a file that is still being written, at whose end more
+    is waited for. ``since`` and ``until`` are epoch seconds; datagrams outside of them are left
+    out.
     """
 
     def __init__(
@@ -100,7 +103,9 @@ class CaptureFiles:
         since: float | None = None,
         until: float | None = None,
         chunk: int = CHUNK,
+        grows: threading.Event | None = None,
     ) -> None:
+        self._grows = grows
         self._new_decoder = decoders or (lambda: FrameDecoder(ports=ports))
         self._since = float("-inf") if since is None else since
         self._until = float("inf") if until is None else until
@@ -204,7 +209,7 @@ class CaptureFiles:
         """All batches of one file; the decoder goes to the file that is opened next after it."""
         report = FileReport(one.path)
         try:
-            source = one.source or Source(one.path)
+            source = one.source or Source(one.path, grows=self._grows)
         except CaptureError as error:
             report.lost(0, str(error).removeprefix(f"{one.path}: "))
             self._stats.files.append(report)

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from sipwatch.capture.compression import (
     compression_of,
 )
 from sipwatch.capture.stats import CaptureError
+
+#: How often the end of a growing file is looked at.
+_LOOK_AGAIN_SECONDS = 0.1
 
 #: The path that stands for standard input.
 STANDARD_INPUT = "-"
@@ -37,8 +41,10 @@ class Source:
     Raises :class:`CaptureError` when it cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, grows: threading.Event | None = None) -> None:
         self.path = path
+        #: A file that is still being written: its end is waited at until this is set.
+        self._grows = grows
         #: Bytes taken from the file itself, compressed or not.
         self.consumed = 0
         #: Name of the compression, None without.
@@ -102,7 +108,7 @@ class Source:
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror or error}") from None
         self._close = file.close
-        return file.read
+        return file.read if self._grows is None else _growing(file, self._grows)
 
     def _plain(self, size: int) -> bytes:
         try:
@@ -136,6 +142,18 @@ class Source:
 
 def _nothing() -> None:
     """There is nothing to close."""
+
+
+def _growing(file: io.FileIO, stopped: threading.Event) -> Callable[[int], bytes]:
+    """Reads a file that another program writes: at its end, wait for more."""
+
+    def read(size: int) -> bytes:
+        while not (data := file.read(size)):
+            if stopped.wait(_LOOK_AGAIN_SECONDS):
+                return b""
+        return data
+
+    return read
 
 
 def _standard_input() -> Callable[[int], bytes]:

@@ -44,6 +44,12 @@ from sipwatch.sinks.record import RecordStyle
 @lang_option
 @config_option
 @decoder_options
+@click.option(
+    "--follow",
+    "growing",
+    is_flag=True,
+    help="The file is still being written: say each attempt as it ends, first provisionally.",
+)
 def replay(
     files: tuple[str, ...],
     form: str,
@@ -57,6 +63,7 @@ def replay(
     config_file: str | None,
     decoder: str,
     keylog: str | None,
+    growing: bool,
 ) -> None:
     """Read captures and say why each call failed.
 
@@ -65,6 +72,11 @@ def replay(
     """
     config = load_config(config_file)
     selection = selection_of(config, outcome, agent, since, until)
+    if growing:
+        from sipwatch.cli.follow import follow
+
+        follow(files, config, selection, form, lang)
+        return
     source = open_replay(files, config, decoder=decoder, keylog=keylog)
     if form == "table":
         _report(source, config, selection, calls=calls, output=output, lang=lang)

@@ -38,15 +38,7 @@ class Classifier:
 
     def attempt(self, attempt: Attempt, now: float) -> Verdict:
         """Judge a settled attempt, once; the verdict is put on it and returned."""
-        scene = Scene(
-            attempt,
-            now,
-            self.settings,
-            self.dialects,
-            self.timers,
-            self.registrations,
-            self.host,
-        )
+        scene = self._scene(attempt, now)
         self._learn(scene)
         number, finding = judge(scene)
         verdict = _verdict(scene, number, finding)
@@ -60,6 +52,23 @@ class Classifier:
         if self.missed is not None:
             self.missed.attempt(attempt)
         return attempt.verdict
+
+    def preview(self, attempt: Attempt, now: float) -> Verdict:
+        """What would be said of the attempt now; nothing is learned and nothing kept."""
+        scene = self._scene(attempt, now)
+        number, finding = judge(scene)
+        return _verdict(scene, number, finding)
+
+    def _scene(self, attempt: Attempt, now: float) -> Scene:
+        return Scene(
+            attempt,
+            now,
+            self.settings,
+            self.dialects,
+            self.timers,
+            self.registrations,
+            self.host,
+        )
 
     def dialog(self, attempt: Attempt) -> None:
         """Say how an answered attempt ended (section 9)."""
