@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sipwatch.net.counts import NetCounts
+from sipwatch.net.dispatch import SIP_PORTS
+
+#: Where TLS holds SIP: the registered port with its neighbours (FreeSWITCH's second one), and the
+#: ports of SIP over secure WebSocket in FreeSWITCH and Asterisk.
+SIP_TLS_PORTS = SIP_PORTS | {5081, 7443, 8089}
 
 # A file that is damaged everywhere must not fill the memory with what is wrong with it.
 _MAX_DAMAGE = 100
@@ -72,6 +78,8 @@ class CaptureStats:
     #: Files that were opened late, because more overlap in time than may be open at once: what
     #: they hold came after what was captured later.
     late_files: int = 0
+    #: Whether keys were at hand for what is encrypted.
+    keylog_given: bool = False
 
     def add(self, other: CaptureStats) -> None:
         """Adds what another reader of other files has seen."""
@@ -79,6 +87,12 @@ class CaptureStats:
         self.net.add(other.net)
         self.unreadable += other.unreadable
         self.late_files += other.late_files
+        self.keylog_given = self.keylog_given or other.keylog_given
+
+    def unread_connections(self, ports: Iterable[int] = ()) -> int:
+        """SIP/TLS connections that nobody could read: to the usual ports of it, and to `ports`."""
+        sip = SIP_TLS_PORTS.union(ports)
+        return sum(n for port, n in self.net.tls_connections.items() if port in sip)
 
     @property
     def packets(self) -> int:

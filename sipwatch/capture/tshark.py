@@ -21,6 +21,7 @@ from typing import Any
 
 from sipwatch.capture import inputs, merge
 from sipwatch.capture.stats import CaptureError, CaptureStats, FileReport
+from sipwatch.capture.tls_connections import TlsConnections
 from sipwatch.capture.tshark_output import BAD_LINE, parse_packet
 from sipwatch.capture.tshark_process import Process, is_available
 from sipwatch.net.types import Batch, Datagram
@@ -33,9 +34,16 @@ class TsharkFile:
     """
 
     def __init__(
-        self, path: str, keylog: str | None = None, *, decode_as: Sequence[str] = ()
+        self,
+        path: str,
+        keylog: str | None = None,
+        *,
+        decode_as: Sequence[str] = (),
+        tls: TlsConnections | None = None,
     ) -> None:
         self.path = path
+        #: Shared by the files of one input: a connection may begin in another one.
+        self.tls = TlsConnections() if tls is None else tls
         self._keylog = keylog
         self._decode_as = decode_as
         self.report = FileReport(path, format="by tshark")
@@ -67,6 +75,8 @@ class TsharkFile:
         stats = CaptureStats([self.report])
         stats.net.sip_datagrams = self.sip_datagrams
         stats.net.unreachables = self.unreachables
+        stats.net.tls_connections = self.tls.unread()
+        stats.keylog_given = self._keylog is not None
         if self.malformed:
             stats.net.malformed["tshark", "output"] = self.malformed
         return stats
@@ -101,9 +111,13 @@ class TsharkFile:
         batch: Batch = []
         for line in lines:
             try:
-                batch += parse_packet(line, self.path)
+                found = parse_packet(line, self.path)
+                if not found:
+                    self.tls.line(line)
             except BAD_LINE:
                 self.malformed += 1
+                continue
+            batch += found
         self.count(batch)
         return batch
 
@@ -112,6 +126,7 @@ class TsharkFile:
         for one in batch:
             if isinstance(one, Datagram):
                 self.sip_datagrams += 1
+                self.tls.message(one)
             else:
                 self.unreachables += 1
             self.report.seen(one.time)
@@ -148,8 +163,10 @@ class TsharkFiles:
         self._late = 0
         self._keylog = keylog
         self._decode_as = decode_as
+        self._tls = TlsConnections()
         self._files = [
-            TsharkFile(path, keylog, decode_as=decode_as) for path in inputs.expand(paths)
+            TsharkFile(path, keylog, decode_as=decode_as, tls=self._tls)
+            for path in inputs.expand(paths)
         ]
         self._done: list[TsharkFile] = []
 
@@ -170,6 +187,8 @@ class TsharkFiles:
         stats = CaptureStats(late_files=self._late)
         for file in self._files:
             stats.add(file.stats())
+        # The files share it: it counts once.
+        stats.net.tls_connections = self._tls.unread()
         return stats
 
     def batches(self) -> Iterator[Batch]:
@@ -262,6 +281,8 @@ class _Joined:
         for line in lines:
             try:
                 batch = parse_packet(line, "")
+                if not batch:
+                    self._files[0].tls.line(line)
             except BAD_LINE:
                 self._files[0].malformed += 1
                 continue

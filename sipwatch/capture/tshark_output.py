@@ -17,8 +17,9 @@ from sipwatch.net import icmp, recognise
 from sipwatch.net.packet import Malformed, Packet
 from sipwatch.net.types import Batch, Datagram
 
-#: Packets that are of use, in the language of tshark's display filters.
-FILTER = "sip || icmp.type == 3 || icmpv6.type == 1"
+#: Packets that are of use, in the language of tshark's display filters; a ClientHello tells of a
+#: connection that may not be readable.
+FILTER = "sip || icmp.type == 3 || icmpv6.type == 1 || tls.handshake.type == 1"
 
 #: What `parse_packet` raises for a line that is not as it should be.
 BAD_LINE = (ValueError, KeyError, IndexError, struct.error)
@@ -47,14 +48,14 @@ def parse_packet(line: bytes, interface: str) -> Batch:
     below = protocols[: protocols.index("sip")]
     network = [name for name in below if name in _NETWORKS][-1]
     carrier = [name for name in below if name in _TRANSPORTS][-1]
-    header = _raw(layers, network)[-1]
-    ports = _raw(layers, carrier)[-1]
-    source, destination = _addresses(header, network)
+    header = raw_layers(layers, network)[-1]
+    ports = raw_layers(layers, carrier)[-1]
+    source, destination = addresses(header, network)
     source_port, destination_port = struct.unpack_from("!HH", ports)
     is_udp = carrier == "udp"
     has_ident = network == "ip" and carrier != "tcp"
     found: Batch = []
-    for payload in _raw(layers, "sip"):
+    for payload in raw_layers(layers, "sip"):
         start = recognise.start_of(payload)
         if start < 0:
             continue
@@ -74,13 +75,14 @@ def parse_packet(line: bytes, interface: str) -> Batch:
     return found
 
 
-def _raw(layers: dict[str, Any], name: str) -> list[bytes]:
+def raw_layers(layers: dict[str, Any], name: str) -> list[bytes]:
     """The bytes of all layers of a name, the outermost first."""
     found = layers[name + "_raw"]
     return [bytes.fromhex(one) for one in ([found] if isinstance(found, str) else found)]
 
 
-def _addresses(header: bytes, network: str) -> tuple[bytes, bytes]:
+def addresses(header: bytes, network: str) -> tuple[bytes, bytes]:
+    """Source and destination of a header of ``ip`` or ``ipv6``, as raw bytes."""
     if network == "ip":
         return header[12:16], header[16:20]
     return header[8:24], header[24:40]
@@ -96,9 +98,9 @@ def _transport(carrier: str, below: Sequence[str]) -> str:
 
 def _report(layers: dict[str, Any], name: str, version: int, packet: Packet) -> Batch:
     """An ICMP error: what it quotes is found as in our own decoder."""
-    packet.data = _raw(layers, name)[0]
+    packet.data = raw_layers(layers, name)[0]
     network = "ip" if version == 4 else "ipv6"
-    packet.source, packet.destination = _addresses(_raw(layers, network)[-1], network)
+    packet.source, packet.destination = addresses(raw_layers(layers, network)[-1], network)
     try:
         report = icmp.unreachable(packet, 0, len(packet.data), version=version)
     except (Malformed, struct.error, IndexError):

@@ -22,7 +22,7 @@ from sipwatch.cli.options import (
     output_option,
 )
 from sipwatch.cli.output import text_output
-from sipwatch.cli.reading import batches, end, open_replay, open_source
+from sipwatch.cli.reading import batches, end, open_replay, open_source, warn_of_unread
 from sipwatch.cli.selection import zone_of
 from sipwatch.outcomes.guide.entries import Guide
 from sipwatch.outcomes.guide.texts import Texts
@@ -87,6 +87,7 @@ def _find(call_id: str, source: Replay, texts: Texts) -> Found:
     try:
         return search.found()
     except NotFound:
+        warn_of_unread(source)
         raise UsageFailure(texts.t("report.call_not_found", call_id=call_id)) from None
     except NotUnique as error:
         names = ", ".join(error.names) + (", …" if error.count > len(error.names) else "")

@@ -58,7 +58,8 @@ def decoder_options(command: _Command) -> _Command:
     command = click.option(
         "--keylog",
         metavar="FILE",
-        help="TLS key log (SSLKEYLOGFILE) to read encrypted SIP with; needs tshark.",
+        help="TLS key log (SSLKEYLOGFILE) to read encrypted SIP with; needs tshark. Without it "
+        "SIP/TLS connections are only counted, and the exit status is 1.",
     )(command)
     return click.option(
         "--decoder",

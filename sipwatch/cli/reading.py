@@ -99,8 +99,22 @@ def end(replay: Replay) -> None:
     damage = replay.stats.damage
     for lost in damage:
         warn(str(lost))
+    unread = warn_of_unread(replay)
     more = sum(file.more_damage for file in replay.stats.files)
     if more:
         warn(f"{more:,} more damaged places")
-    if damage:
+    if damage or unread:
         click.get_current_context().exit(EXIT_DAMAGED)
+
+
+def warn_of_unread(replay: Replay) -> int:
+    """Name the SIP/TLS connections that could not be read; how many they are."""
+    from sipwatch.outcomes.guide.texts import Texts
+    from sipwatch.report.notes import unread_connections
+
+    stats = replay.stats
+    unread = stats.unread_connections(replay.pipeline.config.ports)
+    if unread:
+        # Like all that is said on standard error, in English.
+        warn(unread_connections(unread, stats.keylog_given, Texts.load()))
+    return unread

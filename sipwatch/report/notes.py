@@ -44,6 +44,8 @@ def _unread(reading: Reading, texts: Texts) -> Iterator[str]:
             texts.t("report.cut_short", file=damage.file, position=texts.number(damage.position))
             + f" ({damage.what})"
         )
+    if reading.unread_connections:
+        yield unread_connections(reading.unread_connections, stats.keylog_given, texts) + "."
     if stats.sip_datagrams:
         for port, count in stats.tls.most_common(_MAX_LINES):
             yield texts.t("view.encrypted", count=texts.number(count), port=port)
@@ -57,6 +59,11 @@ def _unread(reading: Reading, texts: Texts) -> Iterator[str]:
         yield texts.t("view.sip_malformed", count=texts.number(count), reason=what)
     if stats.snapped:
         yield texts.t("view.snapped", count=texts.number(stats.snapped))
+
+
+def unread_connections(count: int, keylog_given: bool, texts: Texts) -> str:
+    """The line about SIP/TLS connections that stayed closed, without a full stop."""
+    return texts.n("report.tls_no_keys" if keylog_given else "report.tls_unread", count)
 
 
 def _uncertain(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str]:

@@ -21,15 +21,24 @@ class Reading:
     malformed: Counter[str] = field(default_factory=Counter)
     #: Attempts that were given up because too many were open.
     evictions: int = 0
+    #: SIP/TLS connections without keys.
+    unread_connections: int = 0
 
     @classmethod
     def of(cls, replay: Replay) -> Reading:
         """What a replay has counted so far."""
         pipeline = replay.pipeline
-        return cls(replay.stats, pipeline.sip.malformed, pipeline.tracker.counts["evictions"])
+        stats = replay.stats
+        return cls(
+            stats,
+            pipeline.sip.malformed,
+            pipeline.tracker.counts["evictions"],
+            stats.unread_connections(pipeline.config.ports),
+        )
 
     def add(self, other: Reading) -> None:
         """Takes in what another replay has counted."""
         self.stats.add(other.stats)
         self.malformed.update(other.malformed)
         self.evictions += other.evictions
+        self.unread_connections += other.unread_connections
