@@ -23,7 +23,8 @@ PHONES = [
     "Acrobits/5.8", "Groundwire/6.6", "Htek UC926 V2.0.4", "Panasonic_KX-HDV230/01.203",
 ]  # fmt: skip
 NO_PHONES = [
-    "", "Asterisk PBX 22.4.1", "FPBX-16.0.40", "FreeSWITCH-mod_sofia/1.10.12", "3CXPhoneSystem 18.0",
+    "", "Asterisk PBX 22.4.1", "FPBX-16.0.40", "FreeSWITCH-mod_sofia/1.10.12",
+    "3CXPhoneSystem 18.0",
     "3CXPhoneSystem 20.0.2", "kamailio (5.6.3 (x86_64/linux))", "OpenSIPS (3.4.2)",
     "Oracle SBC/9.1", "Sonus SBC", "AudioCodes-Mediant/7.20A", "Cisco-SIPGateway/IOS-16.9",
     "Cisco-CUCM12.5", "YATE/6.4.0", "SIPp", "sipsak 0.9.7", "friendly-scanner", "Twilio Gateway",
