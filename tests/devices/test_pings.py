@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 from device_play import EPOCH, play
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipwatch.devices import pings as module
@@ -182,6 +182,7 @@ PINGS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(PINGS)
 def test_any_sequence_keeps_memory_bounded(steps: list[tuple[int, int, bool, float]]) -> None:
     with pytest.MonkeyPatch.context() as patch:

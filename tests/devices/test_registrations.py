@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 from device_play import EPOCH, play
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipwatch.devices import registrations as module
@@ -476,6 +476,7 @@ REGISTERS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(REGISTERS)
 def test_any_sequence_keeps_memory_bounded(
     steps: list[tuple[int, int, str, int, str]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipwatch.devices.wire import (
@@ -140,6 +140,7 @@ def test_user_of_a_uri(uri: bytes, user: str) -> None:
     assert user_of(uri) == user
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_is_read_without_a_word(garbage: bytes) -> None:
     """Cut or scrambled messages give something or nothing, never an error."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from weakref import ref
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipwatch.calls.types import Attempt, Call, Verdict
@@ -77,6 +77,7 @@ def number_of(step: Step) -> str:
     return "anonymous" if step.number == 0 else f"+4930111000{step.number}"
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_sums_agree(steps: list[Step]) -> None:
     """Against a plain list of what was missed and when it was called back."""
@@ -108,6 +109,7 @@ def test_the_sums_agree(steps: list[Step]) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_any_sequence_keeps_memory_bounded(steps: list[Step]) -> None:
     with pytest.MonkeyPatch.context() as patch:
