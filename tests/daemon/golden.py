@@ -55,11 +55,19 @@ def captures() -> list[Capture]:
     found = []
     for file in sorted(PCAPS.glob("*.truth.json")):
         truth = json.loads(file.read_text())
-        addresses = json.dumps(truth.get("local_addresses", []))
         name = file.name.removesuffix(".truth.json")
-        config = f"local_addresses = {addresses}\n"
-        found.append(Capture(name, PCAPS / truth["pcap"], config, truth["attempts"]))
+        found.append(Capture(name, PCAPS / truth["pcap"], as_toml(truth), truth["attempts"]))
     return found
+
+
+def as_toml(truth: dict[str, Any]) -> str:
+    """The configuration that belongs to a capture."""
+    settings = {"local_addresses": truth.get("local_addresses", []), **truth.get("config", {})}
+    tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(v)}" for key, v in settings.items() if key not in tables]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
 
 
 # --- the page -----------------------------------------------------------------------------------

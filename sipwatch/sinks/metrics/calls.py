@@ -122,7 +122,8 @@ class CallMetrics:
         ring = attempt.ring_duration
         if ring is not None:
             self.ring.observe(key, ring)
-        until = attempt.rang_until
+        # An answer that crossed its CANCEL is what the caller got.
+        until = attempt.answered_at if attempt.answered_at is not None else attempt.rang_until
         if until is not None:
             self.setup.observe(key, max(0.0, until - attempt.started_at))
         delay = attempt.post_dial_delay
