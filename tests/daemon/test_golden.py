@@ -58,6 +58,9 @@ def test_what_is_kept_is_what_happened(name: str) -> None:
 
 
 def test_rebuilding_puts_lines_where_they_belong() -> None:
-    start = '# HELP a_total A.\n# TYPE a_total counter\na_total{x="1"} 0\n# HELP b B.\n# TYPE b gauge\nb 0\n'
+    start = (
+        '# HELP a_total A.\n# TYPE a_total counter\na_total{x="1"} 0\n'
+        "# HELP b B.\n# TYPE b gauge\nb 0\n"
+    )
     whole = start.replace('x="1"} 0', 'x="1"} 4\na_total{x="2"} 1').replace("b 0", "b 7")
     assert golden.rebuilt(start, golden.difference(start, whole)) == whole
