@@ -22,7 +22,7 @@ from busyhour import numbers, patience
 from lab import PBX, PROXY
 from scenarios import Scenario, caller
 from settings import AGENTS, Options
-from truth import Verdict
+from verdicts import Verdict
 
 # Seconds that a target may ring. Kamailio's own timer is in milliseconds.
 FORK_TIMER, SERIAL_TIMER = 12, 7
@@ -69,9 +69,9 @@ request_route {{
     if (!is_method("INVITE")) {{ sl_send_reply("405", "Method Not Allowed"); exit; }}
     t_check_trans();
     record_route();
-    if ($fU =~ "^\\+49900") {{ t_reply("603", "Decline"); exit; }}
-    if ($fU =~ "^\\+49901") {{ t_reply("607", "Unwanted"); exit; }}
-    if ($fU =~ "^\\+49902") {{ t_reply("403", "Forbidden"); exit; }}
+    if ($fU =~ "^\\+49900") {{ sl_send_reply("603", "Decline"); exit; }}
+    if ($fU =~ "^\\+49901") {{ sl_send_reply("607", "Unwanted"); exit; }}
+    if ($fU =~ "^\\+49902") {{ sl_send_reply("403", "Forbidden"); exit; }}
     if (src_ip == {PBX}) {{
         loose_route();
         t_set_fr(60000);
@@ -80,9 +80,9 @@ request_route {{
         strip(1);
         route(PHONES);
     }} else if ($rU =~ "^79") {{
-        t_reply("404", "Not Found");
+        sl_send_reply("404", "Not Found");
     }} else if ($rU =~ "^78") {{
-        t_reply("480", "Temporarily Unavailable");
+        sl_send_reply("480", "Temporarily Unavailable");
     }} else {{
         t_set_fr(120000);
         $du = "sip:{PBX}:5060";

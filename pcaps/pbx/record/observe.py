@@ -124,3 +124,46 @@ def _response(entry: dict[str, Any], packet: Packet) -> None:
         entry.setdefault(names[status], packet.time)
     elif status >= 200 and status not in (401, 407) and "final" not in entry:
         entry |= {"final": status, "final_at": packet.time}
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The first packet of an INVITE that begins a dialog, on one hop."""
+
+    number: int
+    time: float
+    source: str
+    destination: str
+    call_id: str
+
+
+def openings(capture: Path) -> list[Opening]:
+    """The INVITEs of a capture, one for each hop."""
+    found: dict[tuple[str, str, str], Opening] = {}
+    for packet in packets(capture):
+        message = packet.message
+        if message.start.startswith("INVITE ") and not tag_of(message.get("To")):
+            key = (packet.source[0], packet.destination[0], message.get("Call-ID"))
+            found.setdefault(key, Opening(packet.number, packet.time, *key))
+    return list(found.values())
+
+
+def invites(capture: Path) -> dict[str, int]:
+    """The number of the first packet of each Call-ID that begins in the capture."""
+    found: dict[str, int] = {}
+    for opening in openings(capture):
+        found.setdefault(opening.call_id, opening.number)
+    return found
+
+
+def first_time(capture: Path, call_id: str) -> float:
+    return next(opening.time for opening in openings(capture) if opening.call_id == call_id)
+
+
+def ringing_seen(capture: Path) -> set[tuple[str, str]]:
+    """Call-ID and address of the phones whose ringing is in the capture."""
+    return {
+        (packet.message.get("Call-ID"), packet.source[0])
+        for packet in packets(capture)
+        if packet.message.status in (180, 183)
+    }

@@ -33,7 +33,9 @@ import others
 import scenarios
 import settings
 import truth
-from observe import observe
+import views
+from account import Account, read_account
+from observe import first_time, invites, observe
 from scenarios import Scenario
 
 HERE = Path(__file__).resolve().parent
@@ -149,10 +151,10 @@ def start_proxy(world: lab.Lab, work: Path) -> None:
     time.sleep(1.5)  # the socket is there before those who read from it
 
 
-def unseen(scenario: Scenario, capture: Path, account: truth.Account) -> list[dict[str, Any]]:
+def unseen(scenario: Scenario, capture: Path, account: Account) -> list[dict[str, Any]]:
     """Legs to phones that are not there: only the PBX and the scenario know of them."""
     found = []
-    for call_id in truth.invites(capture):
+    for call_id in invites(capture):
         end = account.ends.get(call_id)
         user = end["chan"].removeprefix("PJSIP/").partition("-")[0] if end else ""
         if user in scenario.closed or user in scenario.absent:
@@ -166,7 +168,7 @@ def unseen(scenario: Scenario, capture: Path, account: truth.Account) -> list[di
                 "peer": f"{lab.PBX}:5060",
                 "from": "",
                 "number": 0,
-                "invite": truth.first_time(capture, call_id),
+                "invite": first_time(capture, call_id),
                 "behaviour": {"kind": "silent", "says": "nobody listens on its port"},
             }
             found.append(entry)
@@ -188,14 +190,14 @@ def record(scenario: Scenario, world: lab.Lab, work: Path) -> None:
 def judge(scenario: Scenario, work: Path) -> dict[str, Any]:
     """The truth of a recorded scenario and of the views of one side; puts captures in place."""
     capture = work / f"{scenario.name}.pcap"
-    account = truth.read_account(work)
+    account = read_account(work)
     legs = json.loads((work / "log.json").read_text()) + unseen(scenario, capture, account)
     legs += observe(capture, [program.party for program in scenario.programs])
     numbers = scenarios.REFUSALS | (kamailio.REFUSALS if scenario.proxy else {})
     sides = (*scenario.sides, "agent")
     entry = truth.write(capture, legs, account, numbers, scenario.fact, sides)
     if scenario.proxy:
-        truth.add_hops(entry, capture, (lab.PROXY, lab.PBX))
+        views.add_hops(entry, capture, (lab.PROXY, lab.PBX))
     target = folder_of(scenario)
     entries = {scenario.name: entry}
     for side in scenario.sides:
@@ -223,7 +225,7 @@ def one_side(capture: Path, whole: dict[str, Any], side: str) -> dict[str, Any]:
     """The same capture as seen from the trunk's or from the agents' network alone."""
     target = capture.with_name(f"{capture.stem}--{side}side.pcap")
     lab.run("tcpdump", "-r", str(capture), "-w", str(target), SIDES[side])
-    seen = truth.invites(target)
+    seen = invites(target)
     attempts = []
     for one in whole["attempts"]:
         if one["call_id"] in seen:
@@ -247,14 +249,14 @@ def cut(
 ) -> dict[str, Any]:
     """A capture that ends early or starts late."""
     target = capture.with_name(f"{capture.stem}--{kind}.pcap")
-    moment = truth.cut_capture(capture, target, kind, seconds)
+    moment = views.cut_capture(capture, target, kind, seconds)
     said = "ends" if kind == "earlyend" else "begins"
     return {
         "pcap": target.name,
         "fact": f"{whole['fact']}; the capture {said} {seconds:g} s after its first packet",
         "side": kind,
         "derived_from": whole["pcap"],
-        "attempts": truth.cut_attempts(target, whole["attempts"], legs, kind, moment),
+        "attempts": views.cut_attempts(target, whole["attempts"], legs, kind, moment),
         "calls": [],
         "pbx": {},
     }
@@ -264,7 +266,7 @@ def pbx_side(capture: Path, whole: dict[str, Any]) -> dict[str, Any]:
     """What Asterisk sees behind the proxy: all calls come from there, all legs go there."""
     target = capture.with_name(f"{capture.stem}--pbxside.pcap")
     lab.run("tcpdump", "-r", str(capture), "-w", str(target), f"host {lab.PBX}")
-    seen = truth.invites(target)
+    seen = invites(target)
     attempts = [
         one | {"first_packet": seen[one["call_id"]]}
         for one in whole["attempts"]

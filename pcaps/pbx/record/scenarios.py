@@ -30,7 +30,7 @@ from behaviours import (
 )
 from others import Program, programs
 from settings import PASSWORD, Options
-from truth import Verdict
+from verdicts import Verdict
 
 
 @dataclass(slots=True)
