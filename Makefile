@@ -27,6 +27,7 @@ bench: packages $(VENV)/installed-dev
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_outcomes.py
+	$(BIN)/python docs/make_decoders.py
 	$(BIN)/python docs/make_confusion.py
 
 # Programs that the tests run beside us. Installed when they are missing and we may.
