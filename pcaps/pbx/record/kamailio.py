@@ -121,7 +121,9 @@ failure_route[SECOND] {{
 REFUSALS = {
     "7911": Verdict("the proxy answers 404", "not_found"),
     "7811": Verdict("the proxy answers 480", "unavailable"),
-    "+4990011111": Verdict("the proxy refuses the caller: 603", "rejection_list"),
+    "+4990011111": Verdict(
+        "the proxy refuses the caller: 603", "rejection_list", ["declined/automatic"]
+    ),
     "+4990111111": Verdict("the proxy refuses the caller: 607", "rejection_list"),
     "+4990211111": Verdict("the proxy refuses the caller: 403", "rejection_list", ["unauthorized"]),
 }
