@@ -1,0 +1,1 @@
+"""The dashboard's rows, one module each; make_dashboard.py puts them together."""
