@@ -278,7 +278,7 @@ class Registrations:
             binding = known.get(mine.key)
             if binding is None:
                 binding = self._new(registrar, known, (aor, user), mine, packet, asked, grant)
-            elif binding.grant.gone is None:
+            elif binding.grant.gone is None and grant.gone is None:
                 renewed(binding, grant.registered)
             self._grant(binding, grant, asked)
             _note_words(binding, packet, asked)

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 from sipwatch.calls.identity import target_of, user_of
 from sipwatch.calls.types import T1_SECONDS, Attempt, Endpoint, Verdict
 from sipwatch.devices.types import Binding, Grant, Reach, Sighting
-from sipwatch.devices.wire import endpoint_of, user_in
+from sipwatch.devices.wire import user_in
 from sipwatch.outcomes.calls import best_of, last_round
 from sipwatch.sip.reason import Reason
 
@@ -178,16 +178,16 @@ def _nat_binding_lost(case: Case) -> str | None:
 def _is_elsewhere(case: Case, binding: Binding) -> bool:
     """Whether the device that the INVITE was for has registered this contact, elsewhere.
 
-    A phone that sends from one port and listens on another is at both; so is one behind a proxy.
+    A phone that sends from one port and listens on another has always done so: it has not moved.
     Two phones of one user are told apart: the registrar still lists the contact of the first.
     """
     attempt, tried = case.attempt, case.binding
     place = attempt.destination
-    if binding.transport != attempt.transport or place in (binding.source, binding.public):
+    if place in (binding.source, binding.public):
         return False
     if binding.moved_from(place) is not None:
         return True
-    if binding.source[0] != place[0] or place == endpoint_of(binding.contact):
+    if binding.source[0] != place[0]:
         return False
     if binding is tried or binding.grant.valid_at(case.now) is False:
         return False

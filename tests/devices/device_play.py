@@ -122,7 +122,7 @@ class Play:
             options.get("uri", default),
             {
                 "From": f"<sip:{options.get('from', user)}@{sender.host}>;tag=f{label}",
-                "To": f"<sip:{options.get('to', aor)}>",
+                "To": f"<sip:{options.get('to', aor)}>" + options.get("to-tag", ""),
             },
         )
         contact = options.get("contact", f"<sip:{user}@{sender.place}>")

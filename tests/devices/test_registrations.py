@@ -288,6 +288,53 @@ def test_nat_gives_another_port() -> None:
     assert binding.moved_from(binding.source) is None
 
 
+def test_a_binding_that_only_the_registrar_sees_move() -> None:
+    """Captured beside the phone, its address is always the same; rport tells."""
+    found = registered(
+        """
+        0.0 101>pbx REGISTER a
+        0.1 pbx>101 200 a expires=60 rport=203.0.113.9:40001
+        50.0 101>pbx REGISTER b like=a
+        50.1 pbx>101 200 b expires=60 rport=203.0.113.9:40001
+        99.0 101>pbx REGISTER c like=b
+        99.1 pbx>101 200 c expires=60 rport=203.0.113.9:40055
+        """
+    )
+    assert only(found).public == (ip_address("203.0.113.9").packed, 40055)
+    assert only(found).refreshes == 2
+
+
+def test_a_renewal_like_the_first_drops_what_came_between() -> None:
+    found = registered(
+        f"""
+        0.0 101>pbx REGISTER a
+        0.1 pbx>101 200 a expires=60
+        9.0 101:5072>pbx REGISTER b
+        9.1 pbx>101:5072 200 b contact={both(50)}
+        50.0 101>pbx REGISTER c like=a
+        50.1 pbx>101 200 c expires=60
+        """
+    )
+    first, second = of_101(found)
+    assert first.grant.valid_at(EPOCH + 51) is True
+    assert second.grant.valid_at(EPOCH + 51) is False
+
+
+def test_a_renewal_after_the_contact_was_given_up() -> None:
+    found = registered(
+        """
+        0.0 101>pbx REGISTER a
+        0.1 pbx>101 200 a expires=60
+        9.0 101>pbx REGISTER u like=a expires=0
+        9.1 pbx>101 200 u expires=0
+        50.0 101>pbx REGISTER c like=a
+        50.1 pbx>101 200 c expires=60
+        """
+    )
+    assert only(found).grant.valid_at(EPOCH + 51) is True
+    assert only(found).refreshes == 0
+
+
 @pytest.mark.parametrize(
     "how",
     [

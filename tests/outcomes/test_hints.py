@@ -60,7 +60,7 @@ class Row(NamedTuple):
 def judged(text: str, transport: str = "UDP", config: str = "") -> tuple[list[Attempt], list[Call]]:
     pipeline = Pipeline(parse_toml('local_addresses = ["10.9.0.1"]\n' + config))
     attempts, calls = [], []
-    items = play(text, transport)
+    items = sorted(play(text, transport), key=lambda item: item.time)
     events = pipeline.feed(items)
     end = items[-1].time + 40.0
     events += pipeline.advance(end) + pipeline.finish(end, "end_of_capture")
@@ -236,6 +236,12 @@ ROWS = (
         "nat_binding_lost",
     ),
     Row(
+        "another phone registers beside the place that was registered before the watch",
+        BEGIN + SILENT + "40.0 101:5072>pbx REGISTER n\n40.1 pbx>101:5072 200 n "
+        'contact="<sip:101@10.9.1.101:5060>;expires=9,<sip:101@10.9.1.101:5072>;expires=60"',
+        None,
+    ),
+    Row(
         "a phone that sends from one port and listens on another",
         "0.0 101:49152>pbx REGISTER r contact=<sip:101@10.9.1.101:5060>\n"
         "0.1 pbx>101:49152 200 r expires=120\n" + SILENT,
@@ -246,6 +252,18 @@ ROWS = (
         REGISTERED + SILENT + "40.0 101:40055>pbx OPTIONS p",
         "nat_binding_lost",
         r"OPTIONS from 10\.9\.1\.101:40055 at 22:14:00 UTC \(packet 12\)",
+    ),
+    Row(
+        "it pinged from another port before it registered from this one",
+        "0.0 101:40055>pbx OPTIONS p\n" + REGISTERED + SILENT,
+        "registered_but_silent",
+    ),
+    Row(
+        "another phone of the user pings",
+        REGISTERED + "1.0 101:5072>pbx REGISTER n\n1.1 pbx>101:5072 200 n "
+        'contact="<sip:101@10.9.1.101:5060>;expires=119,<sip:101@10.9.1.101:5072>;expires=60"\n'
+        + SILENT + "40.0 101:5072>pbx OPTIONS p",
+        "registered_but_silent",
     ),
     Row(
         "another user pings from that address",
@@ -274,6 +292,12 @@ ROWS = (
         "device_went_away",
         r"not the ping at 22:13:30 UTC \(packet 3\)",
         "4930",
+    ),
+    Row(
+        "answered a ping after the INVITE, then no more",
+        REGISTERED + SILENT + "25.0 pbx>101 OPTIONS o2\n25.1 101>pbx 200 o2\n"
+        "30.0 pbx>101 OPTIONS o3\n60.0 trunk>pbx OPTIONS t",
+        None,
     ),
     Row(
         "died while it rang",
@@ -316,6 +340,12 @@ ROWS = (
         "another port of that address spoke",
         "0.0 101:40000>pbx SUBSCRIBE s Event=dialog\n3601.0 pbx>101 INVITE i\n"
         "3601.5 pbx>101 INVITE i\n3640.0 trunk>pbx OPTIONS end",
+        None,
+    ),
+    Row(
+        "the user has a phone, elsewhere",
+        "0.0 101@10.9.2.2:5060>pbx REGISTER r\n0.1 pbx>101@10.9.2.2:5060 200 r expires=7200\n"
+        "3601.0 pbx>101 INVITE i\n3601.5 pbx>101 INVITE i\n3640.0 trunk>pbx OPTIONS end",
         None,
     ),
     # --- slow network -----------------------------------------------------------------------------

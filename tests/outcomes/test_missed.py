@@ -324,6 +324,7 @@ COMPLETION = 'Event="call-completion"'
         (CALLER, "monitor-7", COMPLETION, ["b"]),  # the last one where the URI says nothing
         (CALLER, "30101", 'Event="call-completion;m=BS"', ["b"]),
         (CALLER, "30101", COMPLETION + " expires=0", []),
+        (CALLER, "30101", COMPLETION + ' to-tag=";tag=t"', []),  # kept alive
         (CALLER, "30101", 'Event="dialog"', []),
         (CALLER, "30101", "", []),
         ("+49301119999", "30101", COMPLETION, []),
@@ -417,6 +418,26 @@ def test_one_call_returns_all_that_its_caller_missed() -> None:
     assert found.listed() == ["x"]
     assert found.missed.returned == 2
     assert found.records["o"]["returns"] == found.id("b")
+
+
+def test_a_call_that_was_under_way_already_is_no_return() -> None:
+    """He calls in while an agent's call to him rings."""
+    rings = f"""
+    0.0 102>pbx INVITE o uri=sip:90{CALLER[1:]}@10.9.0.1
+    0.001 pbx>102 100 o
+    0.005 pbx>trunk INVITE o-t uri=sip:{CALLER}@203.0.113.5
+    0.1 trunk>pbx 180 o-t
+    """
+    ends = """
+    20.0 trunk>pbx 486 o-t
+    20.01 pbx>trunk ACK o-t
+    20.02 pbx>102 486 o
+    20.03 102>pbx ACK o
+    """
+    found = judged(rings + comes_in("a", 5.0) + ends, WINDOW)
+    assert found.calls["a"].returned_at is None
+    assert found.records["o"]["returns"] is None
+    assert found.listed() == ["a"]
 
 
 @pytest.mark.parametrize("hidden", ["anonymous", "Anonymous", "unknown", "restricted"])
