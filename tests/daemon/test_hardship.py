@@ -299,3 +299,39 @@ def test_an_answer_comes_although_nothing_more_is_sent(cable: Namespace, tmp_pat
         daemon.wait_settled()
         assert {line["kind"] for line in daemon.lines()} == {"attempt", "call"}
         assert daemon.stop() == 0
+
+
+def test_the_hosts_own_addresses_tell_directions(cable: Namespace, tmp_path: Path) -> None:
+    """Nothing is configured: the first packet from or to an address of the host settles it."""
+    elsewhere = Leg(call_id="far", branch="z9hG4bK-far", callee=(b"\x0a\x08\0\x01", 5060))
+    cable.ip("addr", "add", "10.9.0.1/24", "dev", "two")
+    with running(cable, tmp_path) as daemon, cable.sender("one") as sender:
+        play(sender, frames_of([elsewhere.request(0, "OPTIONS")]))
+        play(sender, frames_of(legs(busy, 3), gap=0.005))
+        found = daemon.wait_for(lambda found: attempts(found) == 3)
+        assert attempts(found, 'direction="inbound"') == 3
+        assert "the traffic is of this host" in daemon.log
+        assert "10.9.0.1" in daemon.log
+        assert daemon.stop() == 0
+
+
+def test_packets_that_the_ring_cannot_hold_are_counted_and_said(
+    cable: Namespace, tmp_path: Path
+) -> None:
+    with running(cable, tmp_path) as daemon, cable.sender("one") as sender:
+        play(sender, frames_of(legs(busy, 2), gap=0.005))
+        daemon.wait_for(lambda found: attempts(found) == 2)
+        # Stopped, it reads nothing: 4 MiB of ring are soon full.
+        daemon.signal(signal.SIGSTOP)
+        filler = busy(call_id="x", branch="z9hG4bK-x", headers="X: " + "y" * 1200 + "\r\n")
+        frames = frames_of([filler])
+        for _ in range(6000):
+            sender.send(frames[0][1])
+        daemon.signal(signal.SIGCONT)
+        drops = 'sipwatch_capture_drops_total{interface="two",where="ring"}'
+        found = daemon.wait_for(lambda found: found[drops] > 0)
+        found = daemon.wait_for(lambda found: found['sipwatch_problem{kind="drops"}'] == 1)
+        packets = found['sipwatch_capture_packets_total{interface="two"}']
+        assert packets + found[drops] == 2 * 4 + 6000
+        assert daemon.log.count("packets are lost") == 1
+        assert daemon.stop() == 0

@@ -1,0 +1,78 @@
+"""Another configuration for a pipeline in which calls are in progress."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from call_flows import AGENT, PBX, PHONE, Leg, abandoned, in_order
+
+from sipwatch.calls.types import AttemptEnded
+from sipwatch.config import Config, parse_toml
+from sipwatch.daemon.reload import AT_START, take_up, waits_for_restart, with_addresses
+from sipwatch.pipeline import Pipeline
+
+BEFORE = 'local_addresses = ["10.9.0.1"]\n'
+
+
+def outcomes(pipeline: Pipeline, packets: list) -> list[tuple[str, str]]:
+    events = pipeline.feed(packets)
+    events += pipeline.advance(packets[-1].time + 60)
+    return [
+        (event.attempt.peer, event.attempt.verdict.outcome)
+        for event in events
+        if isinstance(event, AttemptEnded)
+    ]
+
+
+def test_a_call_in_progress_is_judged_by_what_holds_at_its_end() -> None:
+    packets = in_order([abandoned(after=9)])
+    first, rest = packets[:2], packets[2:]
+    assert outcomes(Pipeline(parse_toml(BEFORE)), packets) == [("other", "abandoned")]
+    pipeline = Pipeline(parse_toml(BEFORE))
+    pipeline.feed(first)
+    assert pipeline.tracker.in_progress == 1
+    take_up(pipeline, parse_toml(BEFORE + "[timers]\nbrief_abandon_seconds = 20\n"))
+    assert outcomes(pipeline, rest) == [("other", "briefly_abandoned")]
+
+
+def test_peers_are_those_of_the_calls_beginning() -> None:
+    pipeline = Pipeline(parse_toml(BEFORE))
+    one, two = abandoned(), abandoned(100, call_id="b", branch="z9hG4bK-b")
+    assert outcomes(pipeline, in_order([one])) == [("other", "abandoned")]
+    take_up(pipeline, parse_toml(BEFORE + '[peers]\ncarrier = ["10.9.0.50/32"]\n'))
+    assert outcomes(pipeline, in_order([two])) == [("carrier", "abandoned")]
+
+
+def test_limits_and_ring_timers_change() -> None:
+    pipeline = Pipeline(parse_toml(BEFORE))
+    more = "[timers]\nring_timeouts_seconds = [9]\n[tracker]\nmax_entries = 100\n"
+    take_up(pipeline, parse_toml(BEFORE + more))
+    assert pipeline.tracker.settings.max_attempts == 100
+    many = [
+        Leg(call_id=f"c{n}", branch=f"z9hG4bK-{n}").request(n / 100, "INVITE") for n in range(150)
+    ]
+    pipeline.feed(in_order(many))
+    assert pipeline.tracker.entries()["attempts"] <= 100
+    timed_out = Leg(call_id="t", caller=PBX, callee=AGENT, branch="z9hG4bK-t")
+    timed_out.request(10, "INVITE").reply(10.1, "180 Ringing").request(19.1, "CANCEL")
+    timed_out.reply(19.2, "200 OK", method="CANCEL").reply(19.2, "487 Terminated")
+    assert ("other", "no_answer") in outcomes(pipeline, in_order([timed_out]))
+
+
+def test_what_takes_a_restart() -> None:
+    old = parse_toml("")
+    assert waits_for_restart(old, parse_toml("ports = [5070]\n[peers]\nx = ['10.0.0.0/8']\n")) == []
+    changed = parse_toml(
+        "interfaces = ['lo']\n[web]\nlisten = '127.0.0.1:1'\n"
+        "[records]\ndirectory = '/x'\njson_lines = true\n[correlation]\ndisabled = ['time']\n"
+    )
+    assert waits_for_restart(old, changed) == list(AT_START)
+
+
+def test_addresses_only_where_none_are_configured() -> None:
+    own = frozenset((PBX[0], PHONE[0]))
+    found = with_addresses(Config(), own)
+    assert [str(address) for address in found.local_addresses] == ["10.9.0.1", "10.9.0.50"]
+    configured = parse_toml('local_addresses = ["192.0.2.1"]\n')
+    assert with_addresses(configured, own) is configured
+    assert ip_address("192.0.2.1") in configured.local_addresses
