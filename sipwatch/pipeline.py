@@ -133,6 +133,11 @@ class Pipeline:
         self._pass(now, done)
         return done
 
+    def lost(self, now: float) -> None:
+        """The capture dropped packets: what rests on an absence cannot be vouched for."""
+        self.tracker.lost(now)
+        self.devices.lost(now)
+
     def finish(self, now: float, closed_by: ClosedBy) -> list[Event]:
         """Settle everything that is still open."""
         done: list[Event] = []

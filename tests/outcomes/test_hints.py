@@ -15,7 +15,7 @@ import pytest
 
 from sipwatch.calls.types import Attempt, AttemptEnded, Call, CallEnded
 from sipwatch.config import parse_toml
-from sipwatch.outcomes.hints import SITUATIONS
+from sipwatch.outcomes.situations import SITUATIONS
 from sipwatch.pipeline import Pipeline
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "devices"))
