@@ -1,0 +1,1 @@
+"""What other programs say of the same captures: Wireshark, sngrep, and a reading of codes alone."""
