@@ -31,7 +31,7 @@ from sipwatch.calls.pairing import (
 )
 from sipwatch.calls.pickup import ELSEWHERE_CAUSES, taker_of
 from sipwatch.calls.settings import Places, TrackerSettings
-from sipwatch.calls.types import Attempt, Direction, Event
+from sipwatch.calls.types import UNANSWERED_CANCELS, Attempt, Call, Direction, Event
 from sipwatch.calls.wheel import Wheel
 from sipwatch.sip.message import Message
 
@@ -644,8 +644,21 @@ class Correlator:
             self._matcher.orphaned += attempt.parent is None
             self._matcher.paired += attempt.parent is not None
         if attempt.call is not None:
+            if attempt.call.root is attempt and attempt.role != "agent":
+                self._give_up_dead(attempt.call, now)
             self._calls.end_if_over(attempt.call, now)
         self._calls.end_left(now)
+
+    def _give_up_dead(self, call: Call, now: float) -> None:
+        """The caller is gone: a dead device's leg is judged now, not when its sender gives up."""
+        for leg in call.attempts:
+            if leg.terminal_at is not None or leg.parent is None or not lifeless(leg):
+                continue
+            silent = leg.cancel_at is None and leg.retransmissions > 0
+            if silent or leg.cancel_count >= UNANSWERED_CANCELS:
+                leg.terminal_at = now
+                leg.closed_by = "timer"
+                self._wheel.set(leg, now)
 
     def release(self, attempt: Attempt) -> None:
         """Evicted: nobody waits for it, and it waits for nobody."""

@@ -108,7 +108,7 @@ class Calls:
         for attempt in call.attempts:
             if attempt.dialog_over:
                 continue
-            if left and not attempt.settled and lifeless(attempt):
+            if left and attempt.terminal_at is None and lifeless(attempt):
                 continue
             return
         call.ended = True

@@ -29,6 +29,8 @@ TIMEOUT_SECONDS = 64 * T1_SECONDS
 TIMER_D_SECONDS = 32.0
 #: Timer C of a proxy (16.6 item 11): longest silence between provisional responses.
 TIMER_C_SECONDS = 180.0
+#: A CANCEL sent this often without any answer reached nobody (outcomes.md 5.1 rule 0).
+UNANSWERED_CANCELS = 3
 
 
 class Packet(Protocol):

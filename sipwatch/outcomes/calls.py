@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sipwatch.calls.types import Attempt, Call, Verdict
+from sipwatch.calls.types import T1_SECONDS, TIMEOUT_SECONDS, Attempt, Call, Verdict
 from sipwatch.outcomes.scene import left_at
 from sipwatch.outcomes.taxonomy import CATEGORY
 
@@ -41,6 +41,18 @@ def last_round(attempts: Sequence[Attempt]) -> list[Attempt]:
 def _end(attempt: Attempt) -> float:
     times = [t for t in (attempt.cancel_at, attempt.final_at, attempt.answered_at) if t is not None]
     return min(times) if times else float("inf")
+
+
+def _tried_until(agent: Attempt, root: Attempt) -> float:
+    """When the trying of this agent ended; of a dead device no message says it."""
+    end = _end(agent)
+    if end != float("inf"):
+        return end
+    if root.answered_at is not None and root.answered_at > agent.started_at:
+        return root.answered_at  # a mailbox or announcement took over
+    sent = agent.transmissions
+    interval = sent[-1] - sent[-2] if len(sent) > 1 else T1_SECONDS
+    return min(sent[-1] + 2 * interval, sent[0] + TIMEOUT_SECONDS)
 
 
 def best_of(attempts: Sequence[Attempt]) -> tuple[Attempt, Verdict] | None:
@@ -159,7 +171,7 @@ def _caller_left(scene: CallScene) -> Verdict | None:
         gone = root.cancel_at
         since = root.first_18x_at if root.first_18x_at is not None else root.started_at
     elif root.answered_at is not None and (gone_at := left_at(root)) is not None:
-        ends = [_end(a) for a in scene.agents if _end(a) != float("inf")]
+        ends = [_tried_until(a, root) for a in scene.agents]
         if ends and gone_at - max(ends) > MAILBOX_SECONDS:
             return None  # he left a mailbox or an announcement
         if not scene.agents and not (scene.host_sees and not scene.from_device):

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sipwatch.calls.pairing import SKEW_SECONDS
-from sipwatch.calls.types import TIMEOUT_SECONDS, Attempt
+from sipwatch.calls.types import TIMEOUT_SECONDS, UNANSWERED_CANCELS, Attempt
 from sipwatch.outcomes.scene import AROUND_SECONDS, Finding, Scene, left_at
 
 #: A sibling's refusal or early media that caused this CANCEL came this soon before it.
 CAUSED_SECONDS = 0.2
-#: A CANCEL sent this often without any answer reached nobody.
-UNANSWERED_CANCELS = 3
 #: Nobody gives up after so long without a sound: a timer did (rules 5b and 6).
 TIMER_SECONDS = 8.0
 #: "At once another target is tried."
