@@ -208,6 +208,9 @@ def _devices() -> Iterator[Case]:
         failing, False, "one call was answered", agent(dead, jump(3)) | agent("answered", jump(1))
     )
     yield Case(
+        failing, True, "one of five was", agent(dead, jump(4)) | agent("answered", jump(1)), at=7
+    )
+    yield Case(
         failing,
         True,
         "the last answer is long ago",

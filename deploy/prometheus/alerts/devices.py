@@ -9,8 +9,8 @@ from alerts.model import Alert, numbered, steps_of
 from sipwatch.outcomes.guide import Guide
 from sipwatch.outcomes.taxonomy import OUTCOMES
 
-#: One agent's phone: so many technical failures, and nothing answered meanwhile.
-DEVICE_FAILURES, DEVICE_WINDOW = 3, "15m"
+#: One agent's phone: so many technical failures, and not one answer for each three of them.
+DEVICE_FAILURES, DEVICE_WINDOW, FAILURES_AN_ANSWER = 3, "15m", 3
 #: A cause that was seen so often is worth a look even where few calls failed of it.
 HINTS, HINT_WINDOW = 10, "15m"
 
@@ -105,11 +105,13 @@ def _agent_device(guide: Guide) -> Alert:
     return Alert(
         "SipwatchAgentDeviceFailing",
         f"(\n{indent(failures, '  ')}\n) >= {DEVICE_FAILURES}\nunless\n"
-        f"(\n{indent(answers, '  ')}\n) > 0",
+        f"(\n{indent(answers, '  ')}\n) * {FAILURES_AN_ANSWER}\n>=\n"
+        f"(\n{indent(failures, '  ')}\n)",
         "page",
         "The device of agent {{ $labels.agent }} does not take calls",
         "{{ $value }} calls to agent {{ $labels.agent }} failed for technical reasons in the last "
-        f"{DEVICE_WINDOW} and none was answered, seen by {{{{ $labels.instance }}}}.",
+        f"{DEVICE_WINDOW}, and not one was answered for each {FAILURES_AN_ANSWER} that failed, "
+        "seen by {{ $labels.instance }}.",
         steps_of(entry),
         linger="5m",
         impact="The agent looks available, every call that is offered there is lost time.",

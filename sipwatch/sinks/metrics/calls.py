@@ -111,11 +111,18 @@ class CallMetrics:
         if attempt.ambiguous:
             self.ambiguous.add(())
         if outcome not in NOT_FAILED:
-            call_id = attempt.call_id.decode("utf-8", "replace")
-            self._witnesses[labels] = Witness(call_id, attempt.ended_at or attempt.last_at)
+            self._witness(labels, attempt)
         if self._agents.metrics:
             self._agent(attempt, outcome)
         self._durations(attempt, outcome)
+
+    def _witness(self, labels: Labels, attempt: Attempt) -> None:
+        """Remembers the newest attempt; Prometheus refuses exemplars that go back in time."""
+        time = attempt.ended_at or attempt.last_at
+        last = self._witnesses.get(labels)
+        if last is None or time > last.time:
+            call_id = attempt.call_id.decode("utf-8", "replace")
+            self._witnesses[labels] = Witness(call_id, time)
 
     def _durations(self, attempt: Attempt, outcome: str) -> None:
         key = (outcome,)
