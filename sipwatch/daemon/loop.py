@@ -186,10 +186,10 @@ class Loop:
             self._tell(event)
         if stats.clock_shift and not self.pipeline.tracker.entries()["attempts"]:
             self._capture.settle_clock()
-        self.condition = self._condition(now)
         if self._watch.is_due(now):
             bound_messages(self.pipeline)
             self._watch_over(now)
+            self.condition = self._condition(now)
         if now >= self._state_at and self._keeper is not None:
             self._state_at = now + _STATE_EVERY
             self._keeper.keep(self._state(finished=False))

@@ -11,7 +11,7 @@ from sipwatch.daemon.outlet import Outlet
 from sipwatch.daemon.state import State
 from sipwatch.sinks.metrics import families as f
 from sipwatch.sinks.metrics.readings import Reading
-from sipwatch.sinks.metrics.tables import Labels
+from sipwatch.sinks.metrics.texts import Labels
 
 
 @dataclass(slots=True)

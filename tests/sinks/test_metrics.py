@@ -22,8 +22,9 @@ from sipwatch.sinks.metrics import families as f
 from sipwatch.sinks.metrics.families import FAMILIES, Family
 from sipwatch.sinks.metrics.labels import USUAL_CODE, agent_label, code_label, method_label
 from sipwatch.sinks.metrics.messages import bound_messages, sip_readings
-from sipwatch.sinks.metrics.readings import Witness, number
+from sipwatch.sinks.metrics.readings import Witness
 from sipwatch.sinks.metrics.tables import CounterTable, Histogram
+from sipwatch.sinks.metrics.texts import number
 
 PBX = 'local_addresses = ["10.9.0.1"]\n'
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

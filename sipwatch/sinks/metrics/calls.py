@@ -29,8 +29,9 @@ from sipwatch.sinks.metrics.labels import (
     agent_label,
     code_label,
 )
-from sipwatch.sinks.metrics.readings import Reading, Witness
-from sipwatch.sinks.metrics.tables import CounterTable, HistogramTable, Labels
+from sipwatch.sinks.metrics.readings import CounterReading, Reading, Witness
+from sipwatch.sinks.metrics.tables import CounterTable, HistogramTable
+from sipwatch.sinks.metrics.texts import Labels
 
 #: Series of attempts that may come beside those that are expected.
 _MORE_ATTEMPT_SERIES = 10_000
@@ -185,12 +186,8 @@ class CallMetrics:
 
     def readings(self) -> list[Reading]:
         """Copies of all that was counted."""
-        found = [
-            Reading(
-                table.family,
-                table.values.copy(),
-                self._witnesses.copy() if table is self.attempts else None,
-            )
+        found: list[Reading] = [
+            CounterReading(table, self._witnesses.copy() if table is self.attempts else None)
             for table in self.tables
         ]
         histograms = (

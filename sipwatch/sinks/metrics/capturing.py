@@ -8,7 +8,7 @@ from sipwatch.capture.live import InterfaceStats, LiveStats
 from sipwatch.net.counts import NetCounts
 from sipwatch.sinks.metrics import families
 from sipwatch.sinks.metrics.readings import Reading
-from sipwatch.sinks.metrics.tables import Labels
+from sipwatch.sinks.metrics.texts import Labels
 
 #: Kinds of `CaptureEvent`.
 EVENT_KINDS = (

@@ -9,7 +9,8 @@ from sipwatch.pipeline import Pipeline
 from sipwatch.sinks.metrics import families
 from sipwatch.sinks.metrics.labels import METHOD_LABELS, OTHER, code_label, method_label
 from sipwatch.sinks.metrics.readings import Reading, by_label
-from sipwatch.sinks.metrics.tables import CounterTable, Histogram, Labels
+from sipwatch.sinks.metrics.tables import CounterTable, Histogram
+from sipwatch.sinks.metrics.texts import Labels
 
 #: Layers and reasons are our own words; more than so many would be a fault of ours.
 _MOST_REASONS = 200

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sipwatch.sinks.hep import MirrorStats
 from sipwatch.sinks.metrics import families
 from sipwatch.sinks.metrics.readings import Reading
-from sipwatch.sinks.metrics.tables import Labels
+from sipwatch.sinks.metrics.texts import Labels
 
 
 def mirror_readings(stats: MirrorStats) -> Iterator[Reading]:

@@ -8,7 +8,6 @@ asks for them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -17,15 +16,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from sipwatch.sinks.metrics.families import Family
-from sipwatch.sinks.metrics.tables import Histogram, Labels
+from sipwatch.sinks.metrics.tables import CounterTable, Histogram
+from sipwatch.sinks.metrics.texts import Labels, escaped, labelled, number
 
 #: An exemplar's label set may have so many characters (OpenMetrics 1.0, "Exemplars").
 _EXEMPLAR_CHARACTERS = 128
 _EXEMPLAR_LABEL = "call_id"
-
-#: Label values never change and come again with every scrape: their text is kept.
-_MOST_TEXTS = 100_000
-_texts: dict[tuple[str, tuple[str, ...], Labels], str] = {}
 
 
 class Witness(NamedTuple):
@@ -109,6 +105,26 @@ class Reading(Metric):
         return found
 
 
+class CounterReading(Reading):
+    """A counter table at one moment, with its lines as they are kept there."""
+
+    def __init__(
+        self, table: CounterTable, witnesses: Mapping[Labels, Witness] | None = None
+    ) -> None:
+        super().__init__(table.family, table.values.copy(), witnesses)
+        self._lines = table.lines()
+        self._seen = {table.place(labels): each for labels, each in self.witnesses.items()}
+
+    def lines(self, *, exemplars: bool = False) -> list[str]:
+        """The lines of the exposition formats, without HELP and TYPE."""
+        if not exemplars or not self._seen:
+            return self._lines
+        lines = self._lines.copy()
+        for place, witness in self._seen.items():
+            lines[place] += _exemplar_text(witness)
+        return lines
+
+
 def by_label(values: Mapping[str, float]) -> dict[Labels, float]:
     """Values of a family with one label."""
     return {(label,): value for label, value in values.items()}
@@ -117,34 +133,6 @@ def by_label(values: Mapping[str, float]) -> dict[Labels, float]:
 def bounds_of(family: Family) -> tuple[str, ...]:
     """The values of `le`, in the client libraries' spelling."""
     return (*(repr(float(bound)) for bound in family.buckets), "+Inf")
-
-
-def number(value: float) -> str:
-    """A number as the formats write it."""
-    if isinstance(value, float):
-        if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        if not math.isfinite(value):
-            return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    return repr(value)
-
-
-def labelled(name: str, names: tuple[str, ...], labels: Labels) -> str:
-    """`name{label="value"}`."""
-    if not names:
-        return name
-    key = (name, names, labels)
-    text = _texts.get(key)
-    if text is None:
-        pairs = ",".join(f'{n}="{_escaped(v)}"' for n, v in zip(names, labels, strict=True))
-        if len(_texts) >= _MOST_TEXTS:
-            _texts.clear()
-        text = _texts[key] = f"{name}{{{pairs}}}"
-    return text
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 def _call_id(witness: Witness) -> str:
@@ -156,5 +144,5 @@ def _exemplar(witness: Witness) -> Exemplar:
 
 
 def _exemplar_text(witness: Witness) -> str:
-    call_id = _escaped(_call_id(witness))
+    call_id = escaped(_call_id(witness))
     return f' # {{{_EXEMPLAR_LABEL}="{call_id}"}} 1 {witness.time:.3f}'

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import TypeAlias
+from itertools import islice
 
 from sipwatch.sinks.metrics.families import Family
 from sipwatch.sinks.metrics.labels import OTHER
-
-Labels: TypeAlias = tuple[str, ...]
+from sipwatch.sinks.metrics.texts import Labels, labelled
 
 
 class CounterTable:
     """Counters of one family.
 
     `known` label values are there from the start at zero. Beyond `limit` series the last label
-    of new ones becomes `other`, and all labels where that is not there either and never was
-    expected: no count is lost.
+    of new ones becomes `other`: no count is lost. The line of each series is kept and written anew
+    when it has changed, for between two scrapes most have not.
     """
 
-    __slots__ = ("_fold", "family", "limit", "overflow", "values")
+    __slots__ = ("_changed", "_fold", "_lines", "_places", "family", "limit", "overflow", "values")
 
     def __init__(
         self,
@@ -40,6 +39,9 @@ class CounterTable:
         #: How often there was no room for a series.
         self.overflow = 0
         self._fold = len(family.labels) - 1 if folded is None else folded
+        self._lines: list[str] = []
+        self._places: dict[Labels, int] = {}
+        self._changed: set[Labels] = set(self.values)
 
     def add(self, labels: Labels, number: int = 1) -> Labels:
         """Counts; returns the labels under which it was."""
@@ -47,6 +49,7 @@ class CounterTable:
         if labels not in values:
             labels = self._admit(labels)
         values[labels] += number
+        self._changed.add(labels)
         return labels
 
     def _admit(self, labels: Labels) -> Labels:
@@ -59,8 +62,27 @@ class CounterTable:
     def expect(self, known: Iterable[Labels]) -> None:
         """Makes series exist from now on."""
         for labels in known:
-            self.values.setdefault(labels, 0)
+            if labels not in self.values:
+                self.values[labels] = 0
+                self._changed.add(labels)
         self.limit = max(self.limit, len(self.values))
+
+    def lines(self) -> list[str]:
+        """A copy of the lines of all series, in the order of `values`."""
+        if len(self._places) < len(self.values):
+            for labels in islice(self.values, len(self._places), None):
+                self._places[labels] = len(self._lines)
+                self._lines.append("")
+        family, lines, places = self.family, self._lines, self._places
+        for labels in self._changed:
+            text = labelled(family.name, family.labels, labels)
+            lines[places[labels]] = f"{text} {self.values[labels]}"
+        self._changed.clear()
+        return lines.copy()
+
+    def place(self, labels: Labels) -> int:
+        """Where in `lines` a series stands."""
+        return self._places[labels]
 
 
 class Histogram:
