@@ -107,6 +107,8 @@ def prompt_score(attempt: Attempt, caller: Attempt) -> float:
     for child in caller.children:
         if child is not attempt:
             begun.append(child.started_at)
+            if same_target(child, attempt):
+                continue  # who is free again is tried for the next caller, not for the same
             for at in (child.cancel_at, child.final_at, child.refer_at):
                 if at is not None:
                     causes.append(at)
