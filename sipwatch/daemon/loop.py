@@ -6,6 +6,7 @@ systemd never waits for long; nothing here waits for a disk, a lock or the netwo
 
 from __future__ import annotations
 
+import gc
 import logging
 import select
 import time
@@ -43,6 +44,8 @@ _PIECE = 128
 _TICK_SECONDS = 0.1
 _LOOK_EVERY = 0.25
 _STATE_EVERY = 10.0
+#: Seconds between two collections of garbage, when no packet waits and at the latest.
+_SWEEP_QUIET, _SWEEP_ANYHOW = 60.0, 600.0
 #: Datagrams of a batch that are asked whether they are this host's.
 _SAMPLE = 16
 #: Seconds for the last packets to come, longer than a block of the ring may be held back.
@@ -91,6 +94,7 @@ class Loop:
         self._stats: LiveStats = capture.stats()
         self._lag = 0.0
         self._look_at = self._state_at = 0.0
+        self._sweep_at = time.monotonic()
         self._epoll = select.epoll()
         self._epoll.register(capture.fileno(), select.EPOLLIN)
         self._epoll.register(wakeup.fileno(), select.EPOLLIN)
@@ -190,9 +194,17 @@ class Loop:
             bound_messages(self.pipeline)
             self._watch_over(now)
             self.condition = self._condition(now)
+        self._sweep(now)
         if now >= self._state_at and self._keeper is not None:
             self._state_at = now + _STATE_EVERY
             self._keeper.keep(self._state(finished=False))
+
+    def _sweep(self, now: float) -> None:
+        """Frees what only points to itself: in a quiet moment, or when there was none for long."""
+        quiet = not self._lag
+        if now >= self._sweep_at + (_SWEEP_QUIET if quiet else _SWEEP_ANYHOW):
+            self._sweep_at = now
+            gc.collect()
 
     def _tell(self, event: CaptureEvent) -> None:
         self._events[event.kind] += 1

@@ -242,4 +242,5 @@ def _tune() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_EVERY, 20, 50)
+    # Only young objects are looked through while packets come; the loop sees to the others.
+    gc.set_threshold(_COLLECT_EVERY, 1_000_000, 1_000_000)

@@ -1,4 +1,4 @@
-"""The daemon's records in SQLite: whole batches of record lines in one statement each.
+"""The daemon's records in SQLite: many record lines in one statement.
 
 While a statement runs Python does nothing and other threads go on: with one statement for each
 row the thread that follows the calls and the one that writes would wait for each other thousands
@@ -7,9 +7,12 @@ of times a second. Tables and retention are those of `SqliteRecords`.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from sipwatch.sinks.record import ATTEMPT_FIELDS, CALL_FIELDS
 from sipwatch.sinks.rotation import is_replaced
@@ -17,8 +20,8 @@ from sipwatch.sinks.sink import SinkError
 from sipwatch.sinks.sqlite import SqliteRecords
 
 FILE_NAME = "records.sqlite"
-#: Fields whose JSON stays JSON.
-_LISTS = frozenset(("evidence", "reasons", "attempts"))
+#: Rows of one statement, the most that fit first; each is compiled once and used again.
+_CHUNKS = (128, 16, 1)
 #: How long another writer is waited for; nobody but this thread waits.
 _WAIT_SECONDS = 2.0
 _CACHE_KIBIBYTES = 4096
@@ -44,20 +47,33 @@ class RecordStore(SqliteRecords):
     def write(self, attempts: Sequence[str], calls: Sequence[str]) -> None:
         """Writes record lines (JSON objects), all or nothing. Raises UnreadableRecords too."""
         try:
+            tables = (
+                ("attempts", ATTEMPT_FIELDS, [_row(line, ATTEMPT_FIELDS) for line in attempts]),
+                ("calls", CALL_FIELDS, [_row(line, CALL_FIELDS) for line in calls]),
+            )
+        except (ValueError, AttributeError) as error:
+            raise UnreadableRecords(f"{self.path}: {error}") from None
+        try:
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                if attempts:
-                    self._database.execute(_ATTEMPTS, (_array(attempts),))
-                if calls:
-                    self._database.execute(_CALLS, (_array(calls),))
+                for table, fields, rows in tables:
+                    self._insert(table, len(fields), rows)
                 self._database.execute("COMMIT")
             except sqlite3.Error:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            kind = UnreadableRecords if "malformed JSON" in str(error) else SinkError
-            raise kind(f"{self.path}: {error}") from None
+            raise SinkError(f"{self.path}: {error}") from None
+
+    def _insert(self, table: str, width: int, rows: list[list[Any]]) -> None:
+        done = 0
+        for size in _CHUNKS:
+            statement = _statement(table, width, size)
+            while len(rows) - done >= size:
+                values = [value for row in rows[done : done + size] for value in row]
+                self._database.execute(statement, values)
+                done += size
 
     @property
     def is_stale(self) -> bool:
@@ -80,15 +96,19 @@ class RecordStore(SqliteRecords):
             raise SinkError(f"{self.path}: {error}") from None
 
 
-def _array(lines: Sequence[str]) -> str:
-    return f"[{','.join(lines)}]"
+def _row(line: str, fields: Sequence[str]) -> list[Any]:
+    """The values of a record line; lists stay JSON. Raises ValueError for what is no record."""
+    record = json.loads(line)
+    if tuple(record) != fields:
+        raise ValueError(f"not a record with the fields {', '.join(fields)}")
+    return [
+        json.dumps(value, separators=(",", ":")) if isinstance(value, list) else value
+        for value in record.values()
+    ]
 
 
-def _insert(table: str, fields: Sequence[str]) -> str:
-    values = ", ".join(f"value {'->' if f in _LISTS else '->>'} '$.{f}'" for f in fields)
+@cache
+def _statement(table: str, width: int, rows: int) -> str:
+    row = f"({','.join('?' * width)})"
     # The same attempt seen again, by a daemon that was started anew, takes the first one's place.
-    return f"INSERT OR REPLACE INTO {table} SELECT {values} FROM json_each(?)"
-
-
-_ATTEMPTS = _insert("attempts", ATTEMPT_FIELDS)
-_CALLS = _insert("calls", CALL_FIELDS)
+    return f"INSERT OR REPLACE INTO {table} VALUES {','.join([row] * rows)}"
