@@ -15,7 +15,7 @@ PROMPT_SECONDS = 0.1
 #: What a delay after the cause is worth: seconds, score; between them a straight line.
 _PROMPT = ((0.010, 3.5), (0.030, 3.0), (0.060, 2.5), (0.100, 2.0))
 #: Asterisk's queue waits half a second after its answer; FreeSWITCH's fifo and IVR up to 3.5 s.
-_SLOW = ((0.490, 0.8), (0.540, 2.0), (0.6, 1.0), (3.5, 0.5))
+_SLOW = ((0.490, 0.25), (0.540, 2.0), (0.6, 0.5), (3.5, 0.25))
 #: What is left of a prompt cause that has already led to another leg.
 _CONSUMED = 1.0
 #: Legs of one ring group begin within this time of each other; a later one has another cause.
