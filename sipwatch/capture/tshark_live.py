@@ -63,7 +63,7 @@ class TsharkLive:
         for name in self._interfaces:
             arguments += ["-i", name, "-f", self._filter()]
         try:
-            self._process = Process(arguments, self._keylog, self._decode_as)
+            self._process = Process(arguments, self._keylog, self._decode_as, ends_with_us=True)
         except CaptureError as error:
             raise LiveCaptureError(str(error)) from None
         self._selector.register(self._process, selectors.EVENT_READ)

@@ -48,10 +48,14 @@ class Process:
         keylog: str | None,
         decode_as: Sequence[str],
         source: IO[bytes] | None = None,
+        *,
+        ends_with_us: bool = False,
     ) -> None:
         """Start it, its standard input from ``source``. Raises `CaptureError` if that fails.
 
-        Without a source it reads ours where the arguments name ``-``, and nothing otherwise.
+        Without a source it reads ours where the arguments name ``-``, and nothing otherwise. One
+        that captures would go on for ever if we were killed: ``ends_with_us`` has the kernel end
+        it when the thread that started it is gone.
         """
         if not is_available():
             raise CaptureError("tshark is not installed; on Debian: apt install tshark")
@@ -64,6 +68,8 @@ class Process:
             command += ["-o", f"tls.keylog_file:{os.path.abspath(keylog)}"]
         for rule in decode_as:
             command += ["-d", rule]
+        if ends_with_us and shutil.which("setpriv") is not None:
+            command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
         self._folder = tempfile.TemporaryDirectory(prefix="sipwatch-tshark-")
         self._messages = Path(self._folder.name, "messages")
         # What the user has set for Wireshark's windows is not for us: an empty configuration.

@@ -134,6 +134,34 @@ def test_the_daemon_with_a_key_log(proxy: tuple[Namespace, Path], tmp_path: Path
         daemon.close()
 
 
+def test_tshark_ends_with_a_daemon_that_is_killed(
+    proxy: tuple[Namespace, Path], tmp_path: Path
+) -> None:
+    inside, keylog = proxy
+    daemon = Running(inside, tmp_path, _LOCAL, "--keylog", str(keylog), interface="lo")
+    try:
+        daemon.wait_ready()
+        children = _children(daemon.process.pid)
+        assert [_name(pid) for pid in children] == ["tshark"]
+    finally:
+        daemon.close()
+    until = time.monotonic() + 20
+    while any(_name(pid) == "tshark" for pid in children) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [pid for pid in children if _name(pid) == "tshark"]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def test_the_daemon_with_hep_and_a_mirror(tmp_path: Path) -> None:
     """Node ids are interfaces in the metrics; what is heard goes on to a collector."""
     inside = Namespace()
