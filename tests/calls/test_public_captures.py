@@ -121,3 +121,23 @@ def test_no_record_is_of_nothing(entry: Entry) -> None:
 def test_the_captures_are_there_where_they_should_be() -> None:
     if FOLDER.exists():
         assert len(ENTRIES) > 80
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry["file"] for entry in ENTRIES])
+def test_ringing_and_cancel_are_as_the_index_says(entry: Entry) -> None:
+    attempts = attempts_of(entry["file"])
+    for invite in invites_of(entry):
+        branch = invite["branch"].encode()
+        for attempt in covering(invite, attempts):
+            alone = attempt.legs == 1 and attempt.invite is not None
+            if not alone or attempt.branch != branch or attempt.cseq != invite["cseq"]:
+                continue
+            if invite["call_id"] in ANSWERED_UNDER_ANOTHER_TAG:
+                continue
+            assert (attempt.cancel_at is not None) == invite["cancel"], invite
+            rang, final = invite["first_18x_delay"], invite["final_delay"]
+            late = rang is not None and final is not None and final < rang  # after the answer
+            if {180, 183} & set(invite["provisional"]) and rang is not None and not late:
+                assert attempt.first_18x_at is not None, invite
+                delay = attempt.first_18x_at - attempt.started_at
+                assert abs(delay - rang) < 0.002, invite
