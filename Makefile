@@ -9,6 +9,7 @@ WORKERS ?= auto
 
 demo: $(VENV)/installed
 	@$(BIN)/python pcaps/demo.py
+	@$(BIN)/python deploy/demo
 
 test: packages $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
