@@ -56,6 +56,8 @@ SESSION_GRACE_SECONDS = 60.0
 #: Legs that live at once under one Call-ID; the oldest goes first beyond it. No proxy forks so
 #: wide, and each message is compared with them all.
 MOST_LEGS = 128
+#: A response may be seen this long before its INVITE.
+OVERTAKEN_SECONDS = 0.1
 #: Late messages are recognised this long after the end of a dialog.
 RECENT_SECONDS = 40.0
 
@@ -203,7 +205,10 @@ class Tracker:
                 and attempt.from_tag == message.from_tag
                 and (branch.startswith(b"z9hG4bK") or _same_request(attempt, packet, message))
             ):
-                self._again(attempt, packet)
+                if attempt.invite is None and packet.time - attempt.started_at < OVERTAKEN_SECONDS:
+                    self._overtaken(attempt, packet, message)
+                else:
+                    self._again(attempt, packet)
                 return
             if attempt.branch == branch and message.cseq == attempt.cseq < attempt.leg_cseq:
                 self.counts["late"] += 1  # of the leg that began the chain
@@ -253,16 +258,33 @@ class Tracker:
         self.wheel.set(attempt, now + TIMEOUT_SECONDS)
         self._flows[(attempt.source, attempt.destination)] = attempt
         if invite is not None:
-            index = invite.index
-            attempt.credentials = b"authorization" in index or b"proxy-authorization" in index
-            replaces = index.get(b"replaces")
-            target = self._replaced(replaces[0]) if replaces else None
-            if (packet.source[0], packet.destination[0]) in self._deaf:
-                attempt.one_way = True
-            self.correlator.begin(attempt, known, target)
+            self._opened(attempt, packet, invite, known)
         else:
             self.correlator.adopt(attempt)
         return attempt
+
+    def _opened(
+        self, attempt: Attempt, packet: Packet, invite: Message, known: list[Attempt] | None
+    ) -> None:
+        """What its first INVITE says of an attempt, and to which call it leads."""
+        index = invite.index
+        attempt.credentials = b"authorization" in index or b"proxy-authorization" in index
+        replaces = index.get(b"replaces")
+        target = self._replaced(replaces[0]) if replaces else None
+        if (packet.source[0], packet.destination[0]) in self._deaf:
+            attempt.one_way = True
+        self.correlator.begin(attempt, known, target)
+
+    def _overtaken(self, attempt: Attempt, packet: Packet, message: Message) -> None:
+        """An INVITE that the capture shows after its first response: several queues, or merged."""
+        attempt.invite = message
+        attempt.source, attempt.destination = packet.source, packet.destination
+        attempt.transmissions = [attempt.started_at]
+        attempt.ip_ids = [(packet.ip_id, packet.udp_check)]
+        attempt.last_packet = packet.number
+        self._flows[(attempt.source, attempt.destination)] = attempt
+        others = [other for other in self._by_call_id[attempt.call_id] if other is not attempt]
+        self._opened(attempt, packet, message, [*others, attempt] if others else None)
 
     def _again(self, attempt: Attempt, packet: Packet) -> None:
         """The same INVITE once more: a copy on this host or a retransmission."""
