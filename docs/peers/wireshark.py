@@ -32,9 +32,13 @@ FILTER = "sip and not icmp and not icmpv6"
 
 @dataclass(frozen=True, slots=True)
 class SipMessage:
-    """One message; `method` is that of its CSeq, `status` 0 for a request."""
+    """One message; `method` of a response is that of its CSeq, `status` 0 is a request.
+
+    `time` is in epoch seconds.
+    """
 
     packet: int
+    time: float
     source: str
     destination: str
     method: str
@@ -42,6 +46,7 @@ class SipMessage:
     call_id: str
     cseq: int | None
     branch: str
+    to_tag: str
 
     @property
     def is_invite(self) -> bool:
@@ -121,18 +126,21 @@ def of_packet(layers: dict[str, Any]) -> Iterator[SipMessage]:
     for name in ("ip", "ipv6"):
         for table in _tables(layers, name):
             source, destination = (_one(table, f"{name}_{name}_{end}") for end in ("src", "dst"))
-    for frame in _tables(layers, "frame"):
-        number = int(_one(frame, "frame_frame_number"))
+    frame = _tables(layers, "frame")[0]
+    number = int(_one(frame, "frame_frame_number"))
+    time = float(_one(frame, "frame_frame_time_epoch"))
     for table in _tables(layers, "sip"):
         yield SipMessage(
             number,
+            time,
             source,
             destination,
-            _one(table, "sip_sip_CSeq_method") or _one(table, "sip_sip_Method"),
+            _one(table, "sip_sip_Method") or _one(table, "sip_sip_CSeq_method"),
             _integer(_one(table, "sip_sip_Status-Code")) or 0,
             _one(table, "sip_sip_Call-ID"),
             _integer(_one(table, "sip_sip_CSeq_seq")),
             _one(table, "sip_sip_Via_branch"),
+            _one(table, "sip_sip_to_tag"),
         )
 
 
