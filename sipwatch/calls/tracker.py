@@ -21,6 +21,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from sipwatch.calls.correlate import Correlator
+from sipwatch.calls.quoting import quoted
 from sipwatch.calls.settings import TrackerSettings
 from sipwatch.calls.types import (
     TIMEOUT_SECONDS,
@@ -674,22 +675,9 @@ class Tracker:
         return attempts[0] if attempts else None
 
     def _quoted(self, report: Report) -> Attempt | None:
-        payload = report.payload
-        if payload[:1].isalpha() and not b"INVITE ".startswith(payload[:7]):
-            return None  # an OPTIONS or REGISTER that could not be delivered
-        start = payload.find(b"\nCall-ID: ")
-        if start >= 0 and (end := payload.find(b"\r", start)) > 0:
-            for attempt in self._by_call_id.get(payload[start + 10 : end].strip(), ()):
-                if attempt.destination == report.destination:
-                    return attempt
+        newest_first = reversed(self._open.values())
         last = self._flows.get((report.source, report.destination))
-        if last is None or payload[:1].isalpha():
-            return last
-        exact = any(
-            (ip_id >= 0 and ip_id == report.ip_id) or (check >= 0 and check == report.udp_check)
-            for ip_id, check in last.ip_ids
-        )
-        return last if exact or report.ip_id < 0 else None
+        return quoted(report, self._by_call_id, newest_first, last)
 
     # --- life and death -----------------------------------------------------------------------
 
