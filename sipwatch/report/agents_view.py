@@ -18,6 +18,8 @@ from sipwatch.report.console import bar, speaks_unicode, wire
 _AGENTS = 50
 _MISSED = 20
 _BAR_WIDTH = 24
+#: Outcomes that are named in a row; records and JSON have all.
+_MOST = 2
 _NUMBERS = ("total", "answered", "failed", "people", "technology", "system")
 
 
@@ -88,7 +90,11 @@ def _means(figures: Figures, guide: Guide) -> Iterator[RenderableType]:
     for mean in (figures.mean_ring, figures.mean_talk):
         yield "" if mean is None else texts.t("report.seconds", value=texts.number(mean, 1))
     failed = [pair for pair in figures.outcomes.most_common() if pair[0] not in NOT_FAILED]
-    yield ", ".join(f"{guide.outcome(name).name} {texts.number(n)}" for name, n in failed)
+    named = [f"{guide.outcome(name).name} {texts.number(n)}" for name, n in failed[:_MOST]]
+    left = sum(number for _, number in failed[_MOST:])
+    if left:
+        named.append(f"{texts.t('report.others').lower()} {texts.number(left)}")
+    yield ", ".join(named)
 
 
 def _hours(report: AgentReport, console: Console, guide: Guide) -> Table:
@@ -115,8 +121,8 @@ def _missed(report: AgentReport, guide: Guide) -> Table:
         at, record, wait = report.missed_row(call)
         table.add_row(
             f"{at:%Y-%m-%d %H:%M:%S}",
-            wire(record["from"]),
-            wire(record["to"]),
+            wire(_user(record["from"])),
+            wire(_user(record["to"])),
             guide.outcome(record["outcome"]).name,
             "" if wait is None else texts.t("report.seconds", value=texts.number(wait, 1)),
             texts.t("report.no") if record["returned_at"] is None else texts.t("report.yes"),
@@ -125,3 +131,9 @@ def _missed(report: AgentReport, guide: Guide) -> Table:
         more = texts.t("view.more", count=texts.number(len(shown) - _MISSED))
         table.add_row(Text(more, "dim"))
     return table
+
+
+def _user(address: str | None) -> str:
+    """The user of `user@host`, for a person who knows the hosts."""
+    user, _, host = (address or "").partition("@")
+    return user or host
