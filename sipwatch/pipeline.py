@@ -24,14 +24,16 @@ from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.missed import MissedCalls
 from sipwatch.outcomes.settings import RuleSettings
-from sipwatch.sip.message import SipError, method_of, parse
+from sipwatch.sip.message import SipError, parse, parse_unless
 
 #: Legs of an ended call are kept this long (seconds), for the pairing of others.
 KEPT_SECONDS = 5.0
 #: And not more of them than this.
 KEPT_MOST = 20_000
 #: Methods whose messages belong to INVITE dialogs; the others are only counted.
-_DIALOG = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER", ""))
+_DIALOG = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER"))
+#: Those of the others that are met, which need not be parsed.
+_OTHERS = frozenset(("OPTIONS", "REGISTER", "NOTIFY", "SUBSCRIBE", "PUBLISH", "MESSAGE"))
 
 
 class Source(Protocol):
@@ -95,6 +97,7 @@ class Pipeline:
         """Take one batch; what ended by it comes back judged."""
         tracker = self.tracker
         receive, wheel, pending = tracker.receive, tracker.wheel, tracker.events
+        requests, responses = self.sip.requests, self.sip.responses
         batch = self.devices.begin(batch)
         heard = self.devices.heard
         done: list[Event] = []
@@ -107,21 +110,22 @@ class Pipeline:
                 tracker.unreachable(item)
                 continue
             heard[item.source] = now
-            payload = item.payload
-            method = method_of(payload)
-            if method not in _DIALOG:
-                status = _status(payload) if payload.startswith(b"SIP/") else 0
-                self._other(item, method, status)
-                continue
             try:
-                message = parse(payload)
+                message = parse_unless(item.payload, _OTHERS)
             except SipError as error:
                 self.sip.malformed[error.reason] += 1
                 continue
-            if not method and message.method not in _DIALOG:
-                self._other(item, message.method, message.status)
+            if isinstance(message, str):
+                self._other(item, message, _status(item.payload))
                 continue
-            self.sip.count(message.method, message.status)
+            status, method = message.status, message.method
+            if method not in _DIALOG:
+                self._other(item, method, status)
+                continue
+            if status:
+                responses[method, status] += 1
+            else:
+                requests[method] += 1
             receive(item, message)
             if pending:
                 self._judge(done)
@@ -208,8 +212,9 @@ class Pipeline:
 
 
 def _status(payload: bytes) -> int:
+    """The status of a response; 0 for a request."""
     code = payload[8:11]
-    return int(code) if code.isdigit() else 0
+    return int(code) if payload.startswith(b"SIP/") and code.isdigit() else 0
 
 
 class Replay:

@@ -33,6 +33,7 @@ from sipwatch.calls.pickup import ELSEWHERE_CAUSES, taker_of
 from sipwatch.calls.settings import Places, TrackerSettings
 from sipwatch.calls.types import UNANSWERED_CANCELS, Attempt, Call, Direction, Event
 from sipwatch.calls.wheel import Wheel
+from sipwatch.sip.grammar import split_commas
 from sipwatch.sip.message import Message
 
 #: Legs of one hidden caller begin together.
@@ -46,8 +47,8 @@ _MOST_CAUSES = 64
 _MOST_PLACES = 4096
 #: Headers that name somebody whom the caller was sent to before (RFC 3892, 5806, 7044).
 _LINKS = (
-    ("referred_by", ("referred-by",)),
-    ("diversion", ("diversion", "history-info")),
+    ("referred_by", (b"referred-by",)),
+    ("diversion", (b"diversion", b"history-info")),
 )
 
 
@@ -74,6 +75,7 @@ class Correlator:
         self.talked_without = 0
         self.places = Places(settings)
         self._rules = settings.correlation_rules
+        self._shared_headers = [name.lower().encode() for name in settings.correlation_headers]
         self._wheel = wheel
         self._events = events
         self._arrivals: OrderedDict[bytes, Arrivals] = OrderedDict()
@@ -199,7 +201,8 @@ class Correlator:
 
     def _arrive(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> None:
         self._identify(attempt, invite)
-        attempt.values = self._values(invite, caller=True)
+        values = attempt.values or self._values(invite)
+        attempt.values = [invite.call_id, *values] if "headers" in self._rules else values
         arrivals.live[attempt.serial] = attempt
         for key in attempt.identity or ((attempt.display,) if attempt.display else ()):
             same = arrivals.by_identity.get(key)
@@ -237,17 +240,14 @@ class Correlator:
             if arrivals.by_value.get(value) is attempt:
                 del arrivals.by_value[value]
 
-    def _values(self, invite: Message, caller: bool) -> list[bytes]:
+    def _values(self, invite: Message) -> list[bytes]:
         """Values that are equal on both sides when a B2BUA hands them through."""
         values: list[bytes] = []
-        index = invite.index
         if "headers" in self._rules:
-            if caller:
-                values.append(invite.call_id)
-            for name in self.settings.correlation_headers:
-                values.extend(index.get(name.lower().encode(), ()))
+            for name in self._shared_headers:
+                values += invite.values(name)
         if "session_id" in self._rules:
-            for value in index.get(b"session-id", ()):
+            for value in invite.few.get(b"session-id", ()):
                 local, _, rest = value.partition(b";")
                 values.append(b"session:" + local.strip())
                 remote = rest.partition(b"remote=")[2].partition(b";")[0].strip()
@@ -290,8 +290,8 @@ class Correlator:
 
     def _caused(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> bool:
         """Look for the caller's leg that made the PBX send this one."""
-        values = self._values(invite, caller=False)
-        for value in values:
+        attempt.values = self._values(invite)
+        for value in attempt.values:
             other = arrivals.by_value.get(value)
             if other is not None and other is not attempt and not is_over(other):
                 what = "same SDP origin" if value.startswith(b"o=") else "same header value"
@@ -338,11 +338,12 @@ class Correlator:
     def _linked(self, invite: Message, arrivals: Arrivals) -> list[Attempt]:
         """Callers whom Referred-By, Diversion or History-Info name by where they were sent."""
         names = []
+        few = invite.few
         for rule, headers in _LINKS:
             if rule in self._rules:
                 for header in headers:
-                    for value in invite.headers(header) if header.encode() in invite.index else ():
-                        names.append(key_of(user_of(value)))
+                    if values := few.get(header):
+                        names += [key_of(user_of(value)) for value in split_commas(values)]
         found: list[Attempt] = []
         for name in names[:_MOST_CANDIDATES]:
             same = arrivals.by_name.get(name) if name else None

@@ -17,6 +17,7 @@ from sipwatch.sip.uri import parse_uri
 _SIGNIFICANT_DIGITS = 7
 #: What is longer is no name of anybody, and would fill the caches.
 _LONGEST_USER = 80
+_LONGEST_VALUE = 256
 _NOT_DIGITS = re.compile(r"[^0-9]")
 _NUMBER = re.compile(r"\+?[0-9 ().-]+$")
 #: Users that hide a number or stand for none.
@@ -47,6 +48,14 @@ def key_of(user: str) -> str:
 
 def user_of(value: bytes) -> str:
     """The user part of a name-addr value."""
+    # Without the tag, which is another in every call, the same value comes again and again.
+    end = value.rfind(b">") + 1
+    if end:
+        value = value[:end]
+    return _known_user(value) if len(value) <= _LONGEST_VALUE else _user(value)
+
+
+def _user(value: bytes) -> str:
     start = value.find(b"sip:")
     if start >= 0 and b"%" not in value and b'"' not in value[start:]:
         end = value.find(b"@", start)
@@ -60,12 +69,15 @@ def user_of(value: bytes) -> str:
     return parse_uri(grammar.parse_name_addr(value).uri).user[:_LONGEST_USER]
 
 
+_known_user = lru_cache(maxsize=8192)(_user)
+
+
 def keys_of(message: Message) -> frozenset[str]:
     """All keys under which the caller of this INVITE is known."""
-    index = message.index
+    few = message.few
     keys = set()
     for name in (b"from", b"p-asserted-identity", b"remote-party-id", b"p-preferred-identity"):
-        for value in index.get(name, ()):
+        for value in few.get(name, ()):
             key = key_of(user_of(value))
             if key:
                 keys.add(key)
@@ -74,7 +86,7 @@ def keys_of(message: Message) -> frozenset[str]:
 
 def display_of(message: Message) -> str:
     """The display name of From, for callers who hide their number; `HIDDEN` without one."""
-    values = message.index.get(b"from")
+    values = message.values(b"from")
     if not values:
         return HIDDEN
     name = grammar.parse_name_addr(values[0]).display.strip().lower()
@@ -83,4 +95,12 @@ def display_of(message: Message) -> str:
 
 def target_of(message: Message) -> str:
     """The user part of the Request-URI: who is tried."""
-    return user_of(b"<" + message.request_uri + b">")
+    uri = message.request_uri
+    return _known_target(uri) if len(uri) <= _LONGEST_VALUE else _target(uri)
+
+
+def _target(uri: bytes) -> str:
+    return _user(b"<" + uri + b">")
+
+
+_known_target = lru_cache(maxsize=8192)(_target)

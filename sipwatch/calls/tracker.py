@@ -162,8 +162,8 @@ class Tracker:
         """Let the timers up to `now` (epoch seconds) run out."""
         if now > self.now:
             self.now = now
-        pop = self.wheel.pop
-        while (due := pop(now)) is not None:
+        wheel = self.wheel
+        while wheel.next_due <= now and (due := wheel.pop(now)) is not None:
             self._fire(due, now)
         if now >= self._prune_at:
             self._prune(now)
@@ -268,9 +268,8 @@ class Tracker:
         self, attempt: Attempt, packet: Packet, invite: Message, known: list[Attempt] | None
     ) -> None:
         """What its first INVITE says of an attempt, and to which call it leads."""
-        index = invite.index
-        attempt.credentials = b"authorization" in index or b"proxy-authorization" in index
-        replaces = index.get(b"replaces")
+        attempt.credentials = _has_credentials(invite)
+        replaces = invite.few.get(b"replaces")
         target = self._replaced(replaces[0]) if replaces else None
         if (packet.source[0], packet.destination[0]) in self._deaf:
             attempt.one_way = True
@@ -306,8 +305,7 @@ class Tracker:
         """The next leg of the chain takes over; the refusal that led to it is no outcome."""
         if attempt.final_status in _CHALLENGES or attempt.final is None:
             attempt.challenged = True
-        index = message.index
-        if b"authorization" in index or b"proxy-authorization" in index:
+        if _has_credentials(message):
             attempt.credentials = True
         attempt.legs += 1
         attempt.leg_branch = message.branch
@@ -810,6 +808,11 @@ def _grace(attempt: Attempt) -> float:
     return GRACE_SECONDS if attempt.role == "agent" else CALLER_GRACE_SECONDS
 
 
+def _has_credentials(invite: Message) -> bool:
+    few = invite.few
+    return b"authorization" in few or b"proxy-authorization" in few
+
+
 def _same_request(attempt: Attempt, packet: Packet, message: Message) -> bool:
     """The matching of peers without the branch cookie (section 17.2.3)."""
     invite = attempt.invite
@@ -837,8 +840,7 @@ def _is_retry(attempt: Attempt, packet: Packet, message: Message) -> bool:
         return _redirected_to(attempt.final, message)
     if attempt.final is None and message.cseq > attempt.leg_cseq:
         # The challenge went past us: its ACK, or the credentials, show that there was one.
-        index = message.index
-        return attempt.acked or b"authorization" in index or b"proxy-authorization" in index
+        return attempt.acked or _has_credentials(message)
     return False
 
 

@@ -37,6 +37,27 @@ COMPACT_NAMES: dict[bytes, bytes] = {
     b"y": b"identity",
 }
 
+#: Headers that are asked of every INVITE, so that they are found without an index of all.
+FEW_NAMES = frozenset(
+    (
+        b"authorization",
+        b"diversion",
+        b"from",
+        b"history-info",
+        b"p-asserted-identity",
+        b"p-preferred-identity",
+        b"proxy-authorization",
+        b"referred-by",
+        b"remote-party-id",
+        b"replaces",
+        b"session-id",
+        b"user-agent",
+        b"x-asterisk-call-id",
+        b"x-call-id",
+        b"x-cid",
+    )
+)
+
 #: Longest head that is read; a longer one is no SIP of this world.
 MAX_HEAD_BYTES = 65_536
 
@@ -54,6 +75,7 @@ _STATUS: dict[bytes, int] = {b"%d " % code: code for code in range(100, 700)}
 #: A line that begins with one of these continues the one before it (7.3.1).
 _FOLD = frozenset(b" \t")
 _FOLDED = (b" ", b"\t")
+_FOLDED_LINE = re.compile(rb"\n[ \t]")
 _FOLDING = re.compile(rb"(?<![ \t])[ \t]*\r?\n[ \t]+")
 _TOKEN = re.compile(rb"[!-9;-~]+[ \t]*$")
 _KEYS: dict[bytes, bytes] = {}
@@ -79,6 +101,9 @@ _METHODS: dict[bytes, str] = {
 }
 
 
+_NO_METHODS: frozenset[str] = frozenset()
+
+
 class SipError(ValueError):
     """The bytes are no SIP message that can be followed; `reason` names what is wrong."""
 
@@ -95,8 +120,10 @@ class Message:
     """A SIP request (`status` 0) or response; `method` is the CSeq method of a response."""
 
     __slots__ = (
+        "_few",
         "_from_tag",
         "_index",
+        "_request_uri",
         "_to_tag",
         "branch",
         "call_id",
@@ -117,7 +144,9 @@ class Message:
     branch: bytes
     _from_tag: bytes | None
     _to_tag: bytes | None
+    _request_uri: bytes | None
     _index: dict[bytes, list[bytes]] | None
+    _few: dict[bytes, list[bytes]] | None
 
     def __init__(
         self,
@@ -136,7 +165,8 @@ class Message:
         self.call_id = call_id
         self.cseq = cseq
         self.branch = branch
-        self._from_tag = self._to_tag = self._index = None
+        self._from_tag = self._to_tag = self._request_uri = None
+        self._index = self._few = None
 
     def __repr__(self) -> str:
         what = f"{self.status} ({self.method})" if self.status else self.method
@@ -190,10 +220,11 @@ class Message:
     @property
     def request_uri(self) -> bytes:
         """The Request-URI; empty for a response."""
-        if self.status:
-            return b""
-        parts = self.start_line.split(None, 2)
-        return parts[1] if len(parts) > 1 else b""
+        uri = self._request_uri
+        if uri is None:
+            parts = () if self.status else self.start_line.split(None, 2)
+            uri = self._request_uri = parts[1] if len(parts) > 1 else b""
+        return uri
 
     @property
     def reason_phrase(self) -> str:
@@ -213,8 +244,27 @@ class Message:
 
     def header(self, name: str) -> bytes | None:
         """The first value of the header with this full name in any case, or None."""
-        values = self.index.get(name.lower().encode())
+        values = self.values(name.lower().encode())
         return values[0] if values else None
+
+    def values(self, key: bytes) -> list[bytes]:
+        """All values of the header with this full lower-case name, unfolded, not comma-split.
+
+        The names that calls are followed by are picked out of the head without an index of it.
+        """
+        found = self.few if key in FEW_NAMES else self.index
+        return found.get(key) or []
+
+    @property
+    def few(self) -> dict[bytes, list[bytes]]:
+        """Of the index at least the headers of `FEW_NAMES`, without an index of the whole head."""
+        found = self._few
+        if found is None:
+            found = self._index
+            if found is None:
+                found = _few_headers(self.raw, self.head_end)
+            self._few = found = self.index if found is None else found
+        return found
 
     def glimpse(self, name: str) -> bytes | None:
         """The same for names without a compact form, without an index of the whole head."""
@@ -235,16 +285,15 @@ class Message:
 
     def headers(self, name: str) -> list[bytes]:
         """All values of a header whose grammar is a comma-separated list (section 7.3.1)."""
-        return grammar.split_commas(self.index.get(name.lower().encode(), []))
+        return grammar.split_commas(self.values(name.lower().encode()))
 
     def reasons(self) -> list[Reason]:
         """The Reason values (RFC 3326) in order; empty when there is none."""
-        if b"eason" not in self.raw and b"EASON" not in self.raw:
-            return []
-        values = _REASON_LINE.findall(self.raw, 0, self.head_end)
+        raw, head_end = self.raw, self.head_end
+        values = _REASON_LINE.findall(raw, 0, head_end)
         if not values:
             return []
-        if self._index is not None or _FOLDING.search(self.raw, 0, self.head_end):
+        if self._index is not None or _FOLDED_LINE.search(raw, 0, head_end):
             values = self.index.get(b"reason", values)
         return parse_reasons(grammar.split_commas(values))
 
@@ -268,82 +317,93 @@ class Message:
         return self.raw.find(b"v=0", self.head_end) >= 0
 
 
-def method_of(payload: bytes) -> str:
-    """The method of a request or of a response's CSeq, at a glance; empty when it takes more.
-
-    Only what almost every sender writes is understood; `parse` decides about the rest.
-    """
-    if payload.startswith(b"SIP/2.0 "):
-        start = payload.find(b"\nCSeq: ")
-        if start < 0:
-            return ""
-        line = payload[start + 7 : payload.find(b"\r", start)]
-        return _METHODS.get(line[line.rfind(b" ") + 1 :], "")
-    return _METHODS.get(payload[: payload.find(b" ", 0, 33)], "")
-
-
 def parse(payload: bytes) -> Message:
     """Parse one datagram, or one framed message of a stream.
 
     Raises `NotSip` when the start line is not SIP/2.0's, `SipError` when a header that decides
     the transaction (Call-ID, CSeq, From, To, Via; section 8.1.1) is missing or senseless.
     """
+    message = parse_unless(payload, _NO_METHODS)
+    assert not isinstance(message, str)
+    return message
+
+
+def parse_unless(payload: bytes, others: frozenset[str]) -> Message | str:
+    """The same, but of a message whose method is one of `others` only the method is read.
+
+    Most messages of a busy host are REGISTERs and OPTIONS that nobody wants parsed. Whether
+    something is one of them is seen at a glance where it is written as usual; where it is not,
+    it is parsed all the same. Raises as `parse`.
+    """
+    # One function and no loop: it runs for every message. Searches for long names are cheaper
+    # than those for short ones, so each thing is looked for once and where it must be.
     find = payload.find
-    head_end = find(b"\r\n\r\n")
-    line_end = find(b"\r\n")
-    method: str | None
-    status = 0
     if payload.startswith(b"SIP/2.0 "):
-        known = _STATUS.get(payload[8:12])
-        if known is None:
+        cseq = find(b"\nCSeq: ")
+        cseq_end = find(b"\r", cseq)
+        space = payload.rfind(b" ", cseq, cseq_end)
+        method = _METHODS.get(payload[space + 1 : cseq_end])
+        if method in others:
+            return method
+        status = _STATUS.get(payload[8:12])
+        head_end = find(b"\r\n\r\n")
+        line_end = find(b"\r\n")
+        stop = head_end + 1  # lines end at "\r": the last one's stands at head_end itself
+        if status is None or not line_end < cseq < head_end <= MAX_HEAD_BYTES:
             return _parse_slowly(payload)
-        status = known
-        method = None
     else:
         space = find(b" ", 0, 33)
-        method = _METHODS.get(payload[:space])
+        word = payload[:space]
+        method = _METHODS.get(word)
+        if method in others:
+            return method
+        status = 0
+        head_end = find(b"\r\n\r\n")
+        line_end = find(b"\r\n")
+        stop = head_end + 1
         version = line_end - 8
-        if method is None or version <= space or payload[version:line_end] != b" SIP/2.0":
+        cseq = find(b"\nCSeq: ", line_end, stop)
+        cseq_end = find(b"\r", cseq, stop)
+        if (
+            version <= space
+            or payload[version:line_end] != b" SIP/2.0"
+            or cseq < 0
+            or head_end > MAX_HEAD_BYTES
+            or find(b"\nFrom: ", line_end, stop) < 0
+            or find(b"\nTo: ", line_end, stop) < 0
+        ):
             return _parse_slowly(payload)
+        space = payload.rfind(b" ", cseq, cseq_end)
+        if payload[space + 1 : cseq_end] != word:
+            return _parse_slowly(payload)  # which says what is wrong
     # The headers in their usual spelling and place; anything else is left to the full index.
     via = line_end + 1
-    if head_end < 0 or head_end > MAX_HEAD_BYTES:
-        return _parse_slowly(payload)
     if payload[via : via + 6] != b"\nVia: ":
         first, via = via, find(b"\nVia: ", via, head_end)
         if via < 0 or find(b"\nv:", first, via) >= 0:
             return _parse_slowly(payload)
-    stop = head_end + 1  # lines end at "\r": the last one's stands at head_end itself
     via_end = find(b"\r", via, stop)
     branch = find(b";branch=", via, via_end)
     call_id = find(b"\nCall-ID: ", line_end, stop)
-    cseq = find(b"\nCSeq: ", line_end, stop)
-    if branch < 0 or call_id < 0 or cseq < 0:
+    if branch < 0 or call_id < 0 or method is None:
         return _parse_slowly(payload)
     call_id_end = find(b"\r", call_id, stop)
-    cseq_end = find(b"\r", cseq, stop)
+    number = payload[cseq + 7 : space]
     if (
         payload[via_end + 2] in _FOLD
         or payload[call_id_end + 2] in _FOLD
         or payload[cseq_end + 2] in _FOLD
+        or not number.isdigit()
+        or len(number) > 10
     ):
         return _parse_slowly(payload)
-    number, _, name = payload[cseq + 7 : cseq_end].partition(b" ")
-    cseq_method = _METHODS.get(name)
-    if cseq_method is None or not number.isdigit() or len(number) > 10:
-        return _parse_slowly(payload)
-    if method is not None:
-        if method is not cseq_method:
-            raise SipError("CSeq method differs from request method")
-        if find(b"\nFrom: ", line_end, stop) < 0 or find(b"\nTo: ", line_end, stop) < 0:
-            return _parse_slowly(payload)
     branch += 8
     end = find(b";", branch, via_end)
     value = payload[branch : end if end >= 0 else via_end]
     identity = payload[call_id + 10 : call_id_end]
     if b"," in value or b" " in value or not identity or identity[0] < 33 or identity[-1] < 33:
         return _parse_slowly(payload)
-    return Message(payload, head_end, cseq_method, status, identity, int(number), value)
+    return Message(payload, head_end, method, status, identity, int(number), value)
 
 
 def _parse_slowly(payload: bytes) -> Message:
@@ -435,6 +495,38 @@ def _header_index(raw: bytes, head_end: int) -> dict[bytes, list[bytes]]:
         else:
             index[key] = [value.strip()]
     return index
+
+
+def _any_case(name: str) -> str:
+    return "".join(f"[{c.upper()}{c}]" if c.isalpha() else c for c in name)
+
+
+def _few_pattern() -> re.Pattern[bytes]:
+    """Lines with one of `FEW_NAMES`: name and value; and lines that continue another: a blank."""
+    compact = [short.decode() for short, full in COMPACT_NAMES.items() if full in FEW_NAMES]
+    rests: dict[str, list[str]] = {}
+    for name in sorted([name.decode() for name in FEW_NAMES] + compact, reverse=True):
+        rests.setdefault(name[0], []).append(_any_case(name[1:]))
+    # Names with the same first letter stand together, so that most lines are left after it.
+    names = "|".join(f"{_any_case(first)}(?:{'|'.join(ends)})" for first, ends in rests.items())
+    return re.compile(rf"\n(?:([ \t])|({names})[ \t]*:([^\n]*))".encode())
+
+
+_FEW_LINES = _few_pattern()
+
+
+def _few_headers(raw: bytes, head_end: int) -> dict[bytes, list[bytes]] | None:
+    """Of the full index the entries of `FEW_NAMES`; None where lines are folded."""
+    few: dict[bytes, list[bytes]] = {}
+    for folded, name, value in _FEW_LINES.findall(raw, 0, head_end):
+        if folded:
+            return None
+        key = _KEYS.get(name) or _key(name)
+        if key in few:
+            few[key].append(value.strip())
+        else:
+            few[key] = [value.strip()]
+    return few
 
 
 def _key(name: bytes) -> bytes:
