@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 
 from sipwatch.calls.identity import HIDDEN, target_of
 from sipwatch.calls.pairing import (
+    SKEW_SECONDS,
     group_score,
     named,
     prompt_score,
@@ -44,13 +45,15 @@ class Matcher:
         attempt.ambiguous = 0
         candidates = attempt.candidates
         alone = len(candidates) == 1
+        if alone and not final and is_plain(attempt, candidates[0]):
+            return candidates[0]
         best: Attempt | None = None
         # Where most callers are out of view, one that is in view is hardly the right one.
         least = ENOUGH if self.orphaned <= self.paired + 1 else CERTAIN
         top = least
         scores = []
         for other in candidates:
-            score = self._score(attempt, other, final, alone)
+            score = self.score(attempt, other, final, alone)
             scores.append(score)
             if score >= top:
                 best, top = other, score
@@ -66,7 +69,7 @@ class Matcher:
                 return None
         return best
 
-    def _score(self, attempt: Attempt, caller: Attempt, final: bool, alone: bool) -> float:
+    def score(self, attempt: Attempt, caller: Attempt, final: bool, alone: bool) -> float:
         """How well this caller explains this leg; see the constants beside each line."""
         score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
         mine, his = attempt.identity, caller.identity
@@ -115,3 +118,15 @@ class Matcher:
             seen = self._routes[number] = Counter()
         if len(seen) < _MOST_TARGETS:
             seen[target_of(attempt.invite)] += 1
+
+
+def is_plain(attempt: Attempt, caller: Attempt) -> bool:
+    """The common case: the only candidate, of the same identity, who began before and waits.
+
+    The identity alone is worth more than `CERTAIN` then, and nothing is held against it.
+    """
+    return (
+        not attempt.identity.isdisjoint(caller.identity)
+        and caller.started_at <= attempt.started_at + SKEW_SECONDS
+        and not talking(caller, attempt.started_at)
+    )

@@ -39,8 +39,12 @@ _MOST_HOPS = 16
 
 def end_of_leg(attempt: Attempt) -> float | None:
     """When this leg was ended by a CANCEL, a refusal or a BYE."""
-    times = [t for t in (attempt.cancel_at, attempt.final_at, attempt.bye_at) if t is not None]
-    return min(times) if times else None
+    # Asked of every candidate of every leg, so without a list.
+    first = attempt.cancel_at
+    for at in (attempt.final_at, attempt.bye_at):
+        if at is not None and (first is None or at < first):
+            first = at
+    return first
 
 
 def is_over(attempt: Attempt) -> bool:
@@ -99,24 +103,24 @@ def ringing_elsewhere(caller: Attempt, attempt: Attempt) -> bool:
 def prompt_score(attempt: Attempt, caller: Attempt) -> float:
     """What the time from the nearest cause to this leg says for its caller."""
     now = attempt.started_at
-    causes = [caller.started_at, caller.transmissions[0]]
-    for at in (caller.answered_at, caller.refer_at):
-        if at is not None:
-            causes.append(at)
-    begun = []
-    for child in caller.children:
-        if child is not attempt:
-            begun.append(child.started_at)
-            if same_target(child, attempt):
-                continue  # who is free again is tried for the next caller, not for the same
-            for at in (child.cancel_at, child.final_at, child.refer_at):
-                if at is not None:
-                    causes.append(at)
-    cause = max((at for at in causes if at <= now + SKEW_SECONDS), default=None)
-    if cause is None:
+    latest = now + SKEW_SECONDS
+    cause = _NEVER
+    for at in (caller.started_at, caller.transmissions[0], caller.answered_at, caller.refer_at):
+        if at is not None and cause < at <= latest:
+            cause = at
+    siblings = [child for child in caller.children if child is not attempt]
+    for child in siblings:
+        if same_target(child, attempt):
+            continue  # who is free again is tried for the next caller, not for the same
+        for at in (child.cancel_at, child.final_at, child.refer_at):
+            if at is not None and cause < at <= latest:
+                cause = at
+    if cause == _NEVER:
         return _NEVER
     delay = max(0.0, now - cause)
-    if delay <= PROMPT_SECONDS and any(cause <= at < now - GROUP_SECONDS for at in begun):
+    if delay <= PROMPT_SECONDS and any(
+        cause <= child.started_at < now - GROUP_SECONDS for child in siblings
+    ):
         return _CONSUMED
     return _worth(delay)
 
@@ -227,7 +231,7 @@ def named(caller: Attempt, attempt: Attempt) -> bool:
         ):
             continue
         for name in (b"remote-party-id", b"p-asserted-identity"):
-            for value in message.index.get(name, ()):
+            for value in message.values(name):
                 if b":" + target + b"@" in value:
                     return True
     return False
