@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from prometheus_client import CollectorRegistry, ProcessCollector
+
 from sipwatch.calls.types import ClosedBy, Event
 from sipwatch.capture.live import CaptureEvent, LiveCaptureError, LiveStats
 from sipwatch.capture.live_sources import LiveSource
@@ -32,14 +34,14 @@ from sipwatch.daemon.state import State, StateKeeper
 from sipwatch.daemon.watch import HARMLESS, PROBLEMS, Seen, Watch
 from sipwatch.net.types import Batch, Datagram
 from sipwatch.pipeline import Pipeline
-from sipwatch.sinks.metrics import CallMetrics, Reading
+from sipwatch.sinks.metrics import CallMetrics, Reading, SnapshotCollector, exposition
 from sipwatch.sinks.metrics.messages import bound_messages
 from sipwatch.sinks.privacy import Numbers
 
 _log = logging.getLogger(__name__)
 
 #: Messages that are followed in one go.
-_PIECE = 128
+_PIECE = 64
 #: Longest wait for a packet: timers of calls are looked at that often.
 _TICK_SECONDS = 0.1
 _LOOK_EVERY = 0.25
@@ -88,6 +90,9 @@ class Loop:
         self._watch = Watch(time.monotonic())
         self.desk = Desk(wakeup.wake)
         self.condition = Condition()
+        self._registry = CollectorRegistry()
+        self._registry.register(SnapshotCollector(self._readings))
+        ProcessCollector(registry=self._registry)
         #: Addresses that the host has, until it is known that the traffic is its own.
         self._own = frozenset() if config.local_addresses else host_addresses()
         self._events: Counter[str] = Counter()
@@ -136,8 +141,8 @@ class Loop:
             self._settle_in()
         for start in range(0, len(batch), _PIECE):
             self._follow(batch[start : start + _PIECE])
-            if self.desk.wanted is not None:
-                self.desk.serve(self._readings)
+            if self.desk.wanted:
+                self.desk.serve(self._page)
         self._lag = max(0.0, time.time() + self._stats.clock_shift - batch[0].time)
 
     def _follow(self, piece: Batch) -> None:
@@ -170,8 +175,8 @@ class Loop:
     def _attend(self, now: float) -> None:
         """Whatever is not a packet; `now` is of the monotonic clock."""
         self._systemd.alive(now)
-        if self.desk.wanted is not None:
-            self.desk.serve(self._readings)
+        if self.desk.wanted:
+            self.desk.serve(self._page)
         if self._wakeup.reload:
             self._wakeup.reload = False
             self._reload()
@@ -297,6 +302,9 @@ class Loop:
             _log.warning("takes effect with a restart only: %s", ", ".join(waiting))
 
     # --- what is shown ----------------------------------------------------------------------------
+
+    def _page(self, accept: str) -> tuple[str, bytes]:
+        return exposition(self._registry.collect(), accept)
 
     def _readings(self) -> list[Reading]:
         """All metrics at this moment."""

@@ -16,8 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-
 from sipwatch.capture.hep import HepListener, listen_addresses
 from sipwatch.capture.interfaces import ANY
 from sipwatch.capture.live import LiveCapture, LiveCaptureError
@@ -37,7 +35,6 @@ from sipwatch.daemon.signals import Wakeup
 from sipwatch.daemon.state import State, StateKeeper, load_state
 from sipwatch.daemon.web import WebServer, shown
 from sipwatch.daemon.web_config import WebConfig, WebConfigError
-from sipwatch.sinks.metrics import SnapshotCollector
 from sipwatch.sinks.record import RecordStyle
 
 _log = logging.getLogger(__name__)
@@ -86,8 +83,9 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
     mirror = mirror_of(config)
     capture.open()
     stack.callback(capture.close)
-    registry = CollectorRegistry()
-    web = WebServer(config.web.listen, guard, registry.collect, lambda: loop.condition)
+    web = WebServer(
+        config.web.listen, guard, lambda accept: loop.desk.ask(accept), lambda: loop.condition
+    )
     stack.callback(web.server_close)
     wakeup = Wakeup()
     directory = config.records.directory
@@ -116,8 +114,6 @@ def _prepared(orders: Orders, limit: RateLimit, stack: ExitStack) -> Loop:
         tunnels=orders.tunnels,
         mirror=mirror,
     )
-    registry.register(SnapshotCollector(loop.desk.ask))
-    ProcessCollector(registry=registry)
     _give_up_privileges(config, orders, account)
     _tune()
     if keeper is not None:

@@ -14,18 +14,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from prometheus_client.metrics_core import Metric
-
 from sipwatch.daemon.errors import StartError
 from sipwatch.daemon.guard import Guard
 from sipwatch.daemon.pages import Condition, landing_page
-from sipwatch.sinks.metrics import exposition
 
 _log = logging.getLogger(__name__)
 
@@ -62,10 +59,13 @@ class WebServer(ThreadingHTTPServer):
         self,
         listen: tuple[str, int],
         guard: Guard,
-        metrics: Callable[[], Iterable[Metric]],
+        metrics: Callable[[str], tuple[str, bytes]],
         condition: Callable[[], Condition],
     ) -> None:
-        """Binds, and serves nothing yet. Raises StartError."""
+        """Binds, and serves nothing yet. Raises StartError.
+
+        ``metrics`` gives content type and page for an Accept header, or raises NotNow.
+        """
         self.guard = guard
         self.metrics = metrics
         self.condition = condition
@@ -215,8 +215,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _metrics(self) -> None:
         try:
-            metrics = self.server.metrics()
-            kind, body = exposition(metrics, self.headers.get("Accept", ""))
+            kind, body = self.server.metrics(self.headers.get("Accept", ""))
         except NotNow as error:
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
             return

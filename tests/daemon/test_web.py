@@ -21,7 +21,7 @@ from sipwatch.daemon.guard import Guard, Passwords
 from sipwatch.daemon.pages import Condition
 from sipwatch.daemon.web import NotNow, WebServer
 from sipwatch.daemon.web_config import WebConfig, WebConfigError
-from sipwatch.sinks.metrics import Reading
+from sipwatch.sinks.metrics import Reading, exposition
 from sipwatch.sinks.metrics import families as f
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
@@ -33,6 +33,10 @@ def metrics() -> list[Reading]:
     return [Reading(f.DUPLICATES, {(): 7}), Reading(f.CALLS, {})]
 
 
+def page(accept: str) -> tuple[str, bytes]:
+    return exposition(metrics(), accept)
+
+
 @contextmanager
 def serving(
     guard: Guard | None = None,
@@ -40,7 +44,12 @@ def serving(
     give: Callable[[], list[Reading]] = metrics,
     condition: Condition = WELL,
 ) -> Iterator[int]:
-    server = WebServer(("127.0.0.1", 0), guard or Guard(None), give, lambda: condition)
+    server = WebServer(
+        ("127.0.0.1", 0),
+        guard or Guard(None),
+        lambda accept: exposition(give(), accept),
+        lambda: condition,
+    )
     server.serve()
     try:
         yield server.server_port
@@ -337,8 +346,8 @@ def test_one_connection_serves_many_requests() -> None:
 
 def test_a_port_in_use_is_one_line_with_advice() -> None:
     with serving() as port, pytest.raises(StartError) as caught:
-        WebServer(("127.0.0.1", port), Guard(None), metrics, lambda: WELL)
+        WebServer(("127.0.0.1", port), Guard(None), page, lambda: WELL)
     assert str(caught.value).startswith(f"127.0.0.1:{port}: is in use already")
     assert "--listen" in str(caught.value)
     with pytest.raises(StartError, match="no address of this host"):
-        WebServer(("192.0.2.77", 9742), Guard(None), metrics, lambda: WELL)
+        WebServer(("192.0.2.77", 9742), Guard(None), page, lambda: WELL)
