@@ -65,7 +65,6 @@ def test_there_are_captures() -> None:
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_capture_is_judged_alike(path: Path) -> None:
     plain = judged(path, 1, 0.0)
-    assert plain.attempts or not packets(path)
     wanted = fingerprint(plain)
     for way, (batch, idle) in WAYS.items():
         assert fingerprint(judged(path, batch, idle)) == wanted, way
