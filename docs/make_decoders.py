@@ -17,7 +17,7 @@ from sipwatch.net.linktypes import EXPORTED_PDU, LINKS, VLAN_TAGS, name
 from sipwatch.net.packet import Layer
 
 TARGET = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- decoders -->", "<!-- end of decoders -->"
+BEGIN, END = "<!-- decoders -->", "<!-- /decoders -->"
 
 
 def main() -> int:
@@ -55,7 +55,8 @@ def _rows(dispatch: Dispatch) -> Iterator[tuple[str, list[str]]]:
     if dispatch.reassemble is not None:
         yield "in parts", [_doc(dispatch.reassemble)]
     yield "UDP ports", _layers(dispatch.udp_ports, "{}")
-    yield "by content, on any UDP port", ["SIP", *map(_doc, dispatch.inspections)]
+    inspected = [said[:1].lower() + said[1:] for said in map(_doc, dispatch.inspections)]
+    yield "by content, on any UDP port", ["SIP", *inspected]
     blind = [layer for registry in (dispatch.ethertypes, dispatch.protocols, dispatch.udp_ports)
              for layer in registry.values() if layer.decode is None]  # fmt: skip
     if blind:
