@@ -6,9 +6,10 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from play_runner import Outcome
-from scenario_table import differences, scenarios
+from play_runner import Outcome, run
+from scenario_table import Scenario, differences, scenarios
 
+from sipwatch.config import CORRELATION_RULES
 from sipwatch.outcomes.calls import CALL_RULES
 from sipwatch.outcomes.cancel import CANCEL_RULES
 from sipwatch.outcomes.dialect import load_dialects
@@ -97,3 +98,27 @@ def test_outcome_has_its_scenario(word: str) -> None:
     assert any(
         e.outcome == outcome and (not detail or e.detail == detail) for s in ALL for e in s.expected
     )
+
+
+# --- correlation, rule by rule --------------------------------------------------------------------
+
+CORRELATED = [n for n, s in enumerate(ALL) if s.family in ("calls", "cancels", "traps", "views")]
+
+
+def calls_of(outcome: Outcome) -> list[list[tuple[bytes, bytes]]]:
+    return sorted(sorted((a.call_id, a.branch) for a in call.attempts) for call in outcome.calls)
+
+
+@pytest.mark.parametrize("rule", CORRELATION_RULES)
+def test_rule_of_correlation_matters_and_can_be_switched_off(rule: str) -> None:
+    for number in CORRELATED:
+        scenario = ALL[number]
+        config = scenario.data.get("config", "")
+        if "correlation.disabled" in config:
+            continue
+        less = {**scenario.data, "config": f'{config}\ncorrelation.disabled = ["{rule}"]\n'}
+        without = Scenario(scenario.family, scenario.name, less)
+        outcome = run([one.item for one in without.seen()], without.config, without.quiet)
+        if calls_of(outcome) != calls_of(outcome_of(number)):
+            return
+    raise AssertionError(f"no scenario needs {rule}")
