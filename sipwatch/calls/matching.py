@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 
 from sipwatch.calls.identity import HIDDEN, target_of
 from sipwatch.calls.pairing import (
+    PROMPT_WORTH,
     SKEW_SECONDS,
     group_score,
     named,
@@ -74,9 +75,12 @@ class Matcher:
         score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
         mine, his = attempt.identity, caller.identity
         if mine and his:
-            # A leg from another host in view that is not for the same caller is no cause.
-            other = 4.0 if caller.role == "agent" else 1.25
-            score += -other if mine.isdisjoint(his) else 4.0
+            if not mine.isdisjoint(his):
+                score += 4.0
+            elif caller.role == "agent":
+                score -= 4.0  # from another host in view, and not for the same caller
+            elif not alone or score < PROMPT_WORTH:
+                score -= 1.25  # numbers are rewritten: where the time is unique it is no refutation
         elif mine or his:
             # A PBX may hide a number; it hardly knows one that the caller hides.
             score -= 1.5 if mine else 1.0

@@ -14,6 +14,8 @@ from sipwatch.sip.message import Message
 PROMPT_SECONDS = 0.1
 #: What a delay after the cause is worth: seconds, score; between them a straight line.
 _PROMPT = ((0.010, 3.5), (0.030, 3.0), (0.060, 2.5), (0.100, 2.0))
+#: The least that a delay is worth which says something by itself.
+PROMPT_WORTH = 2.0
 #: Asterisk's queue waits half a second after its answer; FreeSWITCH's fifo and IVR up to 3.5 s.
 _SLOW = ((0.490, 0.25), (0.540, 2.0), (0.6, 0.5), (3.5, 0.25))
 #: What is left of a prompt cause that has already led to another leg.
