@@ -36,6 +36,7 @@ packages:
 	@deploy/test-packages
 
 $(VENV)/python:
+	@echo "making $(VENV), once" >&2
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "sipwatch needs Python 3.11 or newer; try: make PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
