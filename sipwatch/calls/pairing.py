@@ -27,6 +27,9 @@ SAME_MOMENT_SECONDS = 0.01
 #: Ends that a B2BUA hands from one leg to the other come within this time (FreeSWITCH polls
 #: every 20 ms and was seen to need 70).
 TOGETHER_SECONDS = 0.15
+#: What most PBXs hand on comes within this time, and then it is worth this much more.
+AT_ONCE_SECONDS = 0.005
+_AT_ONCE_WORTH = 0.3
 #: A 180 is handed on in this time.
 RINGING_TOGETHER_SECONDS = 0.06
 #: Clocks of two capture points may show an effect this long before its cause.
@@ -212,7 +215,9 @@ def _follows(later: float | None, earlier: float | None, seconds: float) -> floa
     gap = later - earlier
     if gap < -SKEW_SECONDS or gap > seconds:
         return 0.0
-    return 1.0 - max(0.0, gap) / seconds
+    # What is handed on at once comes within a few milliseconds, what is polled within tens.
+    at_once = _AT_ONCE_WORTH if abs(gap) <= AT_ONCE_SECONDS else 0.0
+    return (1.0 - _AT_ONCE_WORTH) * (1.0 - max(0.0, gap) / seconds) + at_once
 
 
 def named(caller: Attempt, attempt: Attempt) -> bool:
