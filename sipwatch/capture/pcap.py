@@ -171,7 +171,7 @@ class PcapReader:
         header, unit, linktype = self._shape.header, self._shape.unit, self._shape.linktype
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
-        name = self._report.name
+        name, udp, tcp = self._report.name, UDP, TCP
         rejected = snapped = 0
         began = last = offset
         for number in count(self._report.packets + 1):
@@ -189,19 +189,26 @@ class PcapReader:
             if kind == tag:
                 kind, version, part, protocol, first = unpack_tagged(buffer, offset)[4:]
                 start = tagged_ip
-            usual = (
-                version == 0x45
+            # Twice the same condition: a common one would cost each UDP packet a name.
+            if (
+                protocol == udp
+                and version == 0x45
                 and kind == ipv4
                 and not part & fragment_bits
                 and floor < length <= ceiling
-            )
-            if usual and protocol == UDP:
+            ):
                 if kinds[first] == media:
                     rejected += 1
                 else:
                     time = sec + frac * unit
                     plain(time, buffer, offset + start, following, name, number, found)
-            elif usual and protocol == TCP:
+            elif (
+                protocol == tcp
+                and version == 0x45
+                and kind == ipv4
+                and not part & fragment_bits
+                and floor < length <= ceiling
+            ):
                 time = sec + frac * unit
                 segment(time, buffer, offset + start, following, name, number, found)
             elif length > ceiling or not (length or sec):
