@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ ALWAYS = {
     "env", "false", "git", "gzip", "kill", "mount", "nsenter", "setpriv", "sh", "sleep", "sync",
     "tr", "true", "umount", "unshare",
 }  # fmt: skip
+#: Words of tests that are programs by chance.
+WORDS = {"shutdown"}
 #: Asked for, and done without where they are missing.
 OPTIONAL = {"chromium", "node", "systemctl", "systemd-notify"}
 
@@ -60,6 +63,12 @@ def test_ci_calls_only_what_contributing_names() -> None:
     assert [command for command in commands if f"`{command}`" not in page] == []
 
 
+def test_test_modules_have_names_of_their_own() -> None:
+    # pytest imports them by their name alone.
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    assert [name for name, count in names.items() if count > 1 and name != "conftest.py"] == []
+
+
 # --- programs -----------------------------------------------------------------------------------
 
 
@@ -95,5 +104,5 @@ def test_every_program_that_tests_start_is_installed_first() -> None:
     needed |= {"capinfos", "editcap", "text2pcap"} if "mergecap" in needed else set()
     found = dict(started())
     assert {"tshark", "sipp", "tcpdump"} <= found.keys() | needed
-    missing = {n: file for n, file in found.items() if n not in needed | ALWAYS | OPTIONAL}
+    missing = {n: file for n, file in found.items() if n not in needed | ALWAYS | OPTIONAL | WORDS}
     assert missing == {}
