@@ -101,6 +101,8 @@ class Daemon:
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            raise OSError("the daemon did not end within ten seconds") from None
         finally:
             self.process.kill()
             self._log.close()
@@ -376,6 +378,8 @@ def main(arguments: list[str] | None = None) -> int:
             if rate is None:
                 rates = [float(rate) for rate in options.rates.split(",")]
                 rate, result["tries"] = highest(rates, options.try_seconds)
+                if not rate:
+                    raise OSError(f"packets are lost at {rates[0]:g} calls/s already")
             if not options.scrape:
                 result["load"] = load(rate, options.seconds)
                 say(str(result["load"]))
