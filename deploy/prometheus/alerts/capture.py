@@ -83,7 +83,7 @@ def capture() -> Iterator[Alert]:
         "ticket",
         "All SIP at {{ $labels.instance }} is encrypted",
         "Let the PBX send HEP: `res_hep` (Asterisk), `capture-server` (FreeSWITCH), siptrace "
-        "(Kamailio), and capture with `--tunnel hep`.",
+        "(Kamailio), and listen for it: `hep.listen` in sipwatch.toml.",
         wait="10m",
     )
     yield Alert(

@@ -17,8 +17,7 @@ def daemon() -> Iterator[Alert]:
         "The configuration of {{ $labels.instance }} is not in use",
         "sipwatch.toml was changed and cannot be used; the old configuration stays in force.",
         numbered(
-            "`sipwatch config check --config /etc/sipwatch/sipwatch.toml` names the key and the "
-            "line.",
+            "`sipwatch config check /etc/sipwatch/sipwatch.toml` names the key and the line.",
             "Then `systemctl reload sipwatch`.",
         ),
         wait="5m",
@@ -63,7 +62,8 @@ def daemon() -> Iterator[Alert]:
         "{{ $value | humanize }} attempts of the last 15m were given up early "
         "({{ $labels.kind }}).",
         numbered(
-            "A flood of INVITEs from one place? `sipwatch top`. Then it is for the firewall.",
+            "A flood of INVITEs from one place? `tcpdump -nc 500 port 5060`. Then it is for the "
+            "firewall.",
             "Real traffic: raise tracker.max_entries in sipwatch.toml.",
         ),
         linger="15m",

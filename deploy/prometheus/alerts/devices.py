@@ -87,8 +87,7 @@ def devices(guide: Guide) -> Iterator[Alert]:
         "One call in twenty needs more than {{ $value | humanizeDuration }} from the INVITE to "
         "the first ringing, seen by {{ $labels.instance }}.",
         numbered(
-            "One trunk or all? Compare peers and directions in the records: "
-            "`sipwatch report`, column post-dial delay.",
+            "One trunk or all? Compare `post_dial_delay` of peers and directions in the records.",
             "All: DNS or database lookups of the PBX. One: the carrier, or a route that fails "
             "over only after a timeout (look for server_failure before the answer).",
         ),
