@@ -37,7 +37,7 @@ read off the wire. Beside it stand four readings:
   response codes shows.
 - **sngrep**: the Call State column of its call list, read off its screen.
 - **Wireshark**: the state in its VoIP Calls dialog. tshark cannot print it, so it is worked out
-  from what tshark dissects by the rules of that dialog (`ui/voip_calls.c`, Wireshark 4.0). Of its
+  from what tshark dissects by the rules of that dialog (`ui/voip_calls.c` of its source). Of its
   states SIP gets only CALL SETUP, IN CALL, CANCELLED, COMPLETED and REJECTED; RINGING and UNKNOWN
   are for other protocols.
 

@@ -212,7 +212,7 @@ class _VoipCall:
 
 
 def voip_states(messages: Sequence[SipMessage]) -> dict[str, str]:
-    """The dialog's state of each Call-ID at the end (Wireshark 4.0, ui/voip_calls.c).
+    """The dialog's state of each Call-ID at the end (ui/voip_calls.c of its source).
 
     tshark cannot print it, so it is worked out here from what tshark dissects: the same messages
     in the same order, and the dialog's rules.
