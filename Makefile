@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
+# The unit's own tests boot a machine of their own and take minutes: `make test-service`.
+TESTS ?= tests --ignore=tests/deploy/test_service.py
 
-.PHONY: demo test check lint types bench docs clean packages
+.PHONY: demo test test-service check lint types bench docs clean packages
 
 demo: $(VENV)/installed
 	@$(BIN)/python pcaps/demo.py
@@ -15,6 +17,9 @@ test: packages $(VENV)/installed-dev
 	@# Tests with real programs share two processors here: what fails beside others must pass alone.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) \
 	  || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(TESTS)
+
+test-service: packages $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/deploy/test_service.py
 
 check: lint types
 

@@ -158,6 +158,18 @@ def _value(series: dict[str, Any]) -> float:
     return float(series["value"][1])
 
 
+def test_registrations_are_counted_with_their_challenge_as_one(prometheus: Prometheus) -> None:
+    """Three REGISTERs were challenged and granted, one of them from another port than before."""
+    for expr, number in (
+        ('sipwatch_registration_attempts_total{result="success"}', 3),
+        ('sum(sipwatch_registration_attempts_total{result!="success"})', 0),
+        ("sipwatch_registration_request_delay_seconds_count", 3),
+        ("sipwatch_registration_moves_total", 1),
+    ):
+        [found] = prometheus.ask(expr)
+        assert _value(found) == number, expr
+
+
 def test_exemplars_name_calls(prometheus: Prometheus) -> None:
     now = time.time()
     found = prometheus.api(

@@ -82,7 +82,7 @@ with open("/run/systemd/system/sipwatch.service.d/soon.conf", "w") as file:
 systemctl("daemon-reload")
 systemctl("restart", "sipwatch")
 os.kill(int(show("MainPID")), signal.SIGSTOP)
-found["restarted"] = wait_until(lambda: show("NRestarts") == "1" and "Ready" in get("/-/ready"))
+found["restarted"] = wait_until(lambda: int(show("NRestarts")) >= 1 and "Ready" in get("/-/ready"))
 
 systemctl("stop", "sipwatch")
 found["result"] = show("Result")
