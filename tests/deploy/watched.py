@@ -46,6 +46,8 @@ class Prometheus:
 
     def __init__(self, inside: Namespace, folder: Path) -> None:
         self.inside = inside
+        #: The moment that questions are about, in epoch seconds; None is now.
+        self.at: float | None = None
         shutil.copytree(DEPLOY / "prometheus" / "rules", folder / "rules")
         for file in (folder / "rules").iterdir():
             # Trends are looked at every ten minutes; here at once.
@@ -88,8 +90,9 @@ class Prometheus:
         return said["data"]
 
     def ask(self, expr: str) -> list[dict[str, Any]]:
-        """The series of an instant query."""
-        result: list[dict[str, Any]] = self.api("query", query=expr)["result"]
+        """The series of an instant query, at the moment in question."""
+        time_of = {} if self.at is None else {"time": str(self.at)}
+        result: list[dict[str, Any]] = self.api("query", query=expr, **time_of)["result"]
         return result
 
     def alerts(self) -> list[dict[str, Any]]:
@@ -159,7 +162,12 @@ def watched(folder: Path) -> Iterator[tuple[Running, Prometheus]]:
                 sender.close()
                 daemon.wait_for(_is_over, "the end of the calls")
                 # What was judged last is scraped, and the rules have seen it.
-                time.sleep(4)
+                end = time.time() + 1
+                for series in ('up{job="sipwatch"}', "job:sipwatch_abr:ratio_rate5m"):
+                    newer = f"timestamp({series}) > {end}"
+                    prometheus.wait_for(lambda newer=newer: prometheus.ask(newer), newer)
+                # However long the questions take, they are about this moment.
+                prometheus.at = time.time()
                 yield daemon, prometheus
             finally:
                 prometheus.close()
