@@ -7,12 +7,15 @@ joined into one.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 
 from peers.programs import ProgramError, join, need, output_of, packets_of
@@ -75,13 +78,17 @@ def _read(capture: Path, dialogs: int, scratch: Path) -> dict[str, str]:
     """Runs sngrep on one capture and reads its list, then ends it."""
     settings = scratch / "sngreprc"
     settings.write_text(_SETTINGS, encoding="utf-8")
-    command = f"sngrep -F -c -f {shlex.quote(str(settings))} -I {shlex.quote(str(capture))}"
+    command = f"exec sngrep -F -c -f {shlex.quote(str(settings))} -I {shlex.quote(str(capture))}"
     tmux = ["tmux", "-f", "/dev/null", "-S", str(scratch / "tmux")]
     size = ["-x", str(_WIDTH), "-y", str(dialogs + _FRAME_LINES)]
     output_of(*tmux, "new-session", "-d", *size, command)
+    program = int(output_of(*tmux, "display-message", "-p", "#{pane_pid}"))
     try:
         return _wait(tmux)
     finally:
+        # sngrep outlives its terminal, and then looks for it without rest.
+        with suppress(ProcessLookupError):
+            os.kill(program, signal.SIGKILL)
         subprocess.run([*tmux, "kill-server"], check=False, capture_output=True)
 
 

@@ -18,6 +18,10 @@ from sipwatch.report.console import bar, speaks_unicode, wire
 _AGENTS = 50
 _MISSED = 20
 _BAR_WIDTH = 24
+#: From here on columns can stand apart.
+_WIDE = 100
+#: Room for `12.5 s` and `09:00`.
+_TIME_WIDTH = 6
 #: Outcomes that are named in a row; records and JSON have all.
 _MOST = 2
 _NUMBERS = ("total", "answered", "failed", "people", "technology", "system")
@@ -30,7 +34,8 @@ def agents_parts(report: AgentReport, console: Console, texts: Texts) -> Iterato
     if not report.agents:
         yield Text(texts.t("report.no_attempts"))
         return
-    yield Padding(_agents(report, guide), (0, 0, 0, 2))
+    gap = 2 if console.width >= _WIDE else 1
+    yield Padding(_agents(report, guide, gap), (0, 0, 0, gap))
     yield _section(texts.t("report.per_hour"), _hours(report, console, guide))
     if report.missed_count:
         open_ = report.not_returned()
@@ -45,11 +50,11 @@ def _section(title: str, body: RenderableType) -> Group:
     return Group(Text(), Text(title, "bold"), Padding(body, (0, 0, 0, 2)))
 
 
-def _table(texts: Texts, first: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column(first)
+def _table(texts: Texts, first: str, gap: int = 2) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, gap, 0, 0))
+    table.add_column(first, min_width=_TIME_WIDTH)
     for key in _NUMBERS:
-        table.add_column(texts.t(f"report.{key}"), justify="right")
+        table.add_column(texts.t(f"report.{key}"), justify="right", no_wrap=True)
     return table
 
 
@@ -67,11 +72,12 @@ def _numbers(figures: Figures, texts: Texts) -> Iterator[RenderableType]:
         yield texts.number(number) if number else Text("-", "dim")
 
 
-def _agents(report: AgentReport, guide: Guide) -> Table:
+def _agents(report: AgentReport, guide: Guide, gap: int) -> Table:
     texts = guide.texts
-    table = _table(texts, texts.t("report.agent"))
+    table = _table(texts, texts.t("report.agent"), gap)
     for key in ("ring_time", "talk_time"):
-        table.add_column(texts.t(f"report.{key}"), justify="right")
+        # The heading may take two lines, a time may not.
+        table.add_column(texts.t(f"report.{key}"), justify="right", min_width=_TIME_WIDTH)
     table.add_column(texts.t("report.outcomes"))
     rows = report.by_need()
     for name, figures in rows[:_AGENTS]:

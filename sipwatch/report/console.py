@@ -39,11 +39,11 @@ def put(console: Console, *parts: RenderableType) -> None:
     """Prints the parts; blanks at the ends of lines are left out where nobody watches."""
     if console.is_terminal:
         for part in parts:
-            console.print(part)
+            console.print(part, crop=False)
         return
     with console.capture() as captured:
         for part in parts:
-            console.print(part)
+            console.print(part, crop=False)
     for line in captured.get().splitlines():
         console.out(line.rstrip(), highlight=False)
 
@@ -51,6 +51,11 @@ def put(console: Console, *parts: RenderableType) -> None:
 def wire(value: str | None, style: str = "") -> Text:
     """A value from the wire: no markup in it counts, no control character comes through."""
     return Text(printable(value or ""), style)
+
+
+def command(line: str, style: str = "") -> Text:
+    """A line with a command that can be copied: a terminal may break it, we do not."""
+    return Text(printable(line), style, no_wrap=True, overflow="ignore")
 
 
 def bar(share: float, width: int, *, plain: bool) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sipwatch.outcomes.guide.entries import URGENCIES, Entry, Guide, UnknownEntryError
-from sipwatch.report.console import wire
+from sipwatch.report.console import command, wire
 from sipwatch.report.summary import OTHERS, Cause, Concerned, Summary
 
 _CAUSES = 3
@@ -63,9 +63,9 @@ def _paragraph(
         lines.append(Padding(wire(f"{texts.t('report.agents')}: {', '.join(names)}"), (0, 0, 0, 3)))
     lines.append(Padding(table, (0, 0, 0, 3)))
     file = "FILE" if concerned.file == "-" else shlex.quote(concerned.file)
-    command = f"sipwatch explain {concerned.example} {file}"
-    check = texts.t("view.check", command=command)
-    lines.append(Padding(wire(check, "dim"), (0, 0, 0, 3)))
+    explain = f"sipwatch explain {concerned.example} {file}"
+    check = texts.t("view.check", command=explain)
+    lines.append(Padding(command(check, "dim"), (0, 0, 0, 3)))
     return Group(*lines)
 
 

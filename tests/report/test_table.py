@@ -82,7 +82,7 @@ def test_what_to_do_first_is_the_technical_failure_although_people_are_more(day:
     assert "Agents: 101 (2)" in section
     steps = Guide(Texts.load()).outcome("device_not_responding").steps
     assert steps[0][:40] in section
-    assert re.search(rf"sipwatch explain [0-9a-f]{{16}}\s+{re.escape(str(day))}", section)
+    assert re.search(rf"sipwatch explain [0-9a-f]{{16}} {re.escape(str(day))}", section)
     assert "Agent busy" not in section.split("Notes")[0]
 
 
