@@ -17,10 +17,11 @@ from sipwatch.report.summary import OTHERS, Cause, Concerned, Summary
 _CAUSES = 3
 _STEPS = 3
 _AGENTS = 6
+_INDENT, _DEEPER = 2, 5
 
 
 def first_steps(summary: Summary, guide: Guide) -> list[RenderableType]:
-    """A paragraph for each of the gravest causes; empty when nothing needs doing."""
+    """An indented paragraph for each of the gravest causes; empty when nothing needs doing."""
     found = []
     for cause, concerned in summary.causes.items():
         entry = advice_for(cause, guide)
@@ -55,17 +56,18 @@ def _paragraph(
     table = Table.grid(padding=(0, 1, 0, 0))
     for line in entry.steps[:_STEPS]:
         table.add_row("-", Text(line))
-    lines: list[RenderableType] = [
-        Text.assemble((f"{number}. {entry.name}", "bold"), f": {count}, {share}"),
-    ]
+    title = Text.assemble((f"{number}. {entry.name}", "bold"), f": {count}, {share}")
+    lines: list[RenderableType] = [Padding(title, (0, 0, 0, _INDENT))]
     names = list(_names(concerned, guide))
     if names:
-        lines.append(Padding(wire(f"{texts.t('report.agents')}: {', '.join(names)}"), (0, 0, 0, 3)))
-    lines.append(Padding(table, (0, 0, 0, 3)))
+        agents = wire(f"{texts.t('report.agents')}: {', '.join(names)}")
+        lines.append(Padding(agents, (0, 0, 0, _DEEPER)))
+    lines.append(Padding(table, (0, 0, 0, _DEEPER)))
     file = "FILE" if concerned.file == "-" else shlex.quote(concerned.file)
     explain = f"sipwatch explain {concerned.example} {file}"
     check = texts.t("view.check", command=explain)
-    lines.append(Padding(command(check, "dim"), (0, 0, 0, 3)))
+    # Not in a Padding, which would cut it.
+    lines.append(command(" " * _DEEPER + check, "dim"))
     return Group(*lines)
 
 

@@ -62,7 +62,7 @@ def _parts(
             yield _section(key, _names(rows, column, texts), texts)
     steps = first_steps(summary, Guide(texts))
     if steps:
-        yield _section("first_steps", Group(*steps), texts)
+        yield Group(_title("first_steps", texts), *steps)
     lines = list(notes(reading, summary, texts))
     if summary.failed and summary.failed < _FEW:
         lines.append(texts.t("report.few_calls"))
@@ -71,7 +71,11 @@ def _parts(
 
 
 def _section(key: str, body: RenderableType, texts: Texts) -> Group:
-    return Group(Text(), Text(texts.t(f"report.{key}"), "bold"), Padding(body, (0, 0, 0, 2)))
+    return Group(_title(key, texts), Padding(body, (0, 0, 0, 2)))
+
+
+def _title(key: str, texts: Texts) -> Group:
+    return Group(Text(), Text(texts.t(f"report.{key}"), "bold"))
 
 
 def _header(summary: Summary, reading: Reading, texts: Texts, zone: tzinfo | None) -> Group:
