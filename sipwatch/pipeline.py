@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from sipwatch.calls.settings import TrackerSettings
 from sipwatch.calls.tracker import Tracker
 from sipwatch.calls.types import Attempt, AttemptEnded, AttemptOver, ClosedBy, DialogEnded, Event
 from sipwatch.capture.files import CaptureFiles
-from sipwatch.capture.following import FollowedFile
 from sipwatch.capture.stats import CaptureStats
 from sipwatch.config import CORRELATION_RULES, Config
 from sipwatch.devices.watch import Devices
@@ -76,7 +74,7 @@ class Pipeline:
         self.sip = SipCounts()
         self.dialects = Dialects(config.dialects)
         settings = tracker_settings(config, self.dialects)
-        self.tracker = Tracker(replace(settings, provisional=provisional))
+        self.tracker = Tracker(settings._replace(provisional=provisional))
         self.devices = Devices(frozenset(a.packed for a in config.local_addresses))
         self.registrations = self.devices.registrations
         #: Legs of ended calls with the time of that end.
@@ -250,6 +248,8 @@ class Follow:
     """A capture that is still being written through the pipeline, with provisional verdicts."""
 
     def __init__(self, path: str, config: Config) -> None:
+        from sipwatch.capture.following import FollowedFile
+
         self.source = FollowedFile(path)
         self.pipeline = Pipeline(config, provisional=True)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -33,8 +32,7 @@ def _nobody(user_agent: bytes) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerSettings:
+class TrackerSettings(NamedTuple):
     """Addresses, limits and switches. Addresses are raw bytes as in an endpoint."""
 
     #: The monitored host; learned from the traffic when empty.
@@ -58,12 +56,12 @@ class TrackerSettings:
     max_recent: int = 200_000
 
 
-@dataclass(slots=True)
 class Places:
     """Which side of the host an address is on; answers are cached, for addresses repeat."""
 
-    settings: TrackerSettings
-    _cache: dict[bytes, tuple[bool, str]] = field(default_factory=dict)
+    def __init__(self, settings: TrackerSettings) -> None:
+        self.settings = settings
+        self._cache: dict[bytes, tuple[bool, str]] = {}
 
     def inside(self, address: bytes) -> bool:
         """Whether the address is the host's own or in a local network."""

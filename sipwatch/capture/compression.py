@@ -1,21 +1,14 @@
 """Decompression as a stream: one interface over gzip, bzip2, xz and zstd.
 
 All give out what they can at once, never more than asked for, so that neither a bomb fills the
-memory nor a pipe has to wait for the end of the file.
+memory nor a pipe has to wait for the end of the file. The libraries are loaded when a file asks
+for them.
 """
 
 from __future__ import annotations
 
-import bz2
-import lzma
-import zlib
 from collections.abc import Callable
 from typing import Protocol
-
-try:
-    import zstandard
-except ImportError:  # pragma: no cover - the extra "compression" is not installed
-    zstandard = None  # type: ignore[assignment]
 
 
 class CompressedDataError(Exception):
@@ -45,6 +38,8 @@ class _Gzip:
     """zlib's object, with the input that it did not get to kept for the next call."""
 
     def __init__(self) -> None:
+        import zlib
+
         self._stream = zlib.decompressobj(wbits=31)
 
     @property
@@ -75,6 +70,8 @@ class _Zstd:
     _MAX_WINDOW = 1 << 27
 
     def __init__(self) -> None:
+        import zstandard
+
         self._stream = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW).decompressobj()
         self._input = b""
         #: What came out, of which the first ``_given`` bytes were given on.
@@ -103,20 +100,46 @@ class _Zstd:
         return result
 
 
+def _bzip2() -> Decompressor:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
+def _xz() -> Decompressor:
+    import lzma
+
+    return lzma.LZMADecompressor()
+
+
 #: Magic bytes, name, and what decompresses one member.
 _FORMATS: list[tuple[bytes, str, Callable[[], Decompressor]]] = [
     (b"\x1f\x8b\x08", "gzip", _Gzip),
-    (b"BZh", "bzip2", bz2.BZ2Decompressor),
-    (b"\xfd7zXZ\x00", "xz", lzma.LZMADecompressor),
+    (b"BZh", "bzip2", _bzip2),
+    (b"\xfd7zXZ\x00", "xz", _xz),
     (b"\x28\xb5\x2f\xfd", "zstd", _Zstd),
 ]
 
 #: The longest magic: what must be seen of a file to know its compression.
 MAGIC_LENGTH = 6
 
-_ERRORS: tuple[type[Exception], ...] = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
-if zstandard is not None:
-    _ERRORS += (zstandard.ZstdError,)
+
+def _errors(name: str) -> tuple[type[Exception], ...]:
+    """What the library of a compression raises for damaged data."""
+    usual = (OSError, EOFError, ValueError)
+    if name == "gzip":
+        import zlib
+
+        return (*usual, zlib.error)
+    if name == "xz":
+        import lzma
+
+        return (*usual, lzma.LZMAError)
+    if name == "zstd":
+        import zstandard
+
+        return (*usual, zstandard.ZstdError)
+    return usual
 
 
 def compression_of(start: bytes) -> str | None:
@@ -135,11 +158,14 @@ class Stream:
 
         Raises :class:`CompressedDataError` for what there is no library for.
         """
-        if name == "zstd" and zstandard is None:
-            raise CompressedDataError("zstd needs the package zstandard: pip install zstandard")
         self._magic, _, self._new = next(entry for entry in _FORMATS if entry[1] == name)
         self._read = read
-        self._member = self._new()
+        try:
+            self._member = self._new()
+        except ImportError:
+            missing = "zstd needs the package zstandard: pip install zstandard"
+            raise CompressedDataError(missing) from None
+        self._errors = _errors(name)
         self._ended = False
 
     def read(self, size: int) -> bytes:
@@ -153,7 +179,7 @@ class Stream:
                 data = self._step(size)
                 if data:
                     return data
-        except _ERRORS as error:
+        except self._errors as error:
             self._ended = True
             raise CompressedDataError(f"compressed data is damaged ({error})") from None
         return b""

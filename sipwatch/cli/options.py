@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sipwatch.cli.failure import UsageFailure
 from sipwatch.cli.selection import Moment, Selection, parse_moment, parse_outcomes, zone_of
 from sipwatch.config import Config, ConfigError, load
-from sipwatch.outcomes.guide.filters import UnknownFilterError
-from sipwatch.outcomes.guide.texts import (
-    LanguageFileError,
-    Texts,
-    UnknownLanguageError,
-    default_language,
-)
+
+if TYPE_CHECKING:
+    from sipwatch.outcomes.guide.filters import OutcomeFilter
+    from sipwatch.outcomes.guide.texts import Texts
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -80,6 +77,13 @@ def load_config(path: str | None) -> Config:
 
 def load_texts(lang: str | None) -> Texts:
     """The texts of a language, of the locale's without one. Raises UsageFailure."""
+    from sipwatch.outcomes.guide.texts import (
+        LanguageFileError,
+        Texts,
+        UnknownLanguageError,
+        default_language,
+    )
+
     try:
         return Texts.load(default_language() if lang is None else lang)
     except (UnknownLanguageError, LanguageFileError) as error:
@@ -94,18 +98,23 @@ def selection_of(
     until: str | None,
 ) -> Selection:
     """What the options select. Raises UsageFailure."""
-    try:
-        outcomes = parse_outcomes(outcome)
-    except UnknownFilterError as error:
-        raise UsageFailure(f"--outcome: {error}; `sipwatch guide` lists all") from None
     return Selection(
-        outcomes=outcomes,
+        outcomes=_outcomes(outcome) if outcome else (),
         agents=frozenset(name.lower() for name in agent),
         since=_moment("--since", since, config),
         until=_moment("--until", until, config),
         zone=zone_of(config),
         settings=config.agents,
     )
+
+
+def _outcomes(names: Sequence[str]) -> tuple[OutcomeFilter, ...]:
+    from sipwatch.outcomes.guide.filters import UnknownFilterError
+
+    try:
+        return parse_outcomes(names)
+    except UnknownFilterError as error:
+        raise UsageFailure(f"--outcome: {error}; `sipwatch guide` lists all") from None
 
 
 def _moment(option: str, text: str | None, config: Config) -> Moment | None:

@@ -109,12 +109,12 @@ def end(replay: Replay) -> None:
 
 def warn_of_unread(replay: Replay) -> int:
     """Name the SIP/TLS connections that could not be read; how many they are."""
-    from sipwatch.outcomes.guide.texts import Texts
-    from sipwatch.report.notes import unread_connections
-
     stats = replay.stats
     unread = stats.unread_connections(replay.pipeline.config.ports)
     if unread:
+        from sipwatch.outcomes.guide.texts import Texts
+        from sipwatch.report.notes import unread_connections
+
         # Like all that is said on standard error, in English.
         warn(unread_connections(unread, stats.keylog_given, Texts.load()))
     return unread

@@ -122,6 +122,7 @@ def run(
     if mirror is not None:
         flags["hep.mirror"] = Flag("--mirror", mirror)
     environment = dict(os.environ)
+    _load_all()
     orders = Orders(
         load=lambda: load(config_file, environment, flags),
         tunnels=tunnel,
@@ -138,6 +139,11 @@ def run(
     except StartError as error:
         raise UsageFailure(str(error)) from None
     _leave()
+
+
+def _load_all() -> None:
+    """Load what only some packets need: the files may be others once an upgrade has begun."""
+    from sipwatch.net import fragments, hep, sctp, tcp  # noqa: F401
 
 
 def _leave() -> NoReturn:

@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipwatch.calls.types import Attempt, Call, Verdict
 from sipwatch.config import Agents, Config
-from sipwatch.outcomes.guide.filters import OutcomeFilter, parse_filter
 from sipwatch.sinks.measures import agent_of, agent_of_call
 from sipwatch.sinks.record import OPEN_VERDICT
 from sipwatch.sinks.wire import called_of, caller_of, request_uri_of, user_in_uri
+
+if TYPE_CHECKING:
+    from sipwatch.outcomes.guide.filters import OutcomeFilter
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 _EPOCH = re.compile(r"\d{1,11}(\.\d+)?")
@@ -124,6 +126,8 @@ class Selection:
 
 def parse_outcomes(names: Sequence[str]) -> tuple[OutcomeFilter, ...]:
     """The filters that were typed, commas between names allowed. Raises UnknownFilterError."""
+    from sipwatch.outcomes.guide.filters import parse_filter
+
     return tuple(
         parse_filter(name.strip()) for text in names for name in text.split(",") if name.strip()
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 #: How much of a wrong value is shown.
 _SHOWN_CHARACTERS = 60
@@ -41,6 +39,8 @@ class UnknownKey(ValueError):
         return UnknownKey((step, *self.path), (_joined(step, name) for name in self.known))
 
     def _hint(self) -> str:
+        from difflib import get_close_matches
+
         nearest = get_close_matches(dotted(self.path), self.known, n=1, cutoff=0.0)
         return f"; the nearest key is {nearest[0]!r}" if nearest else ""
 
@@ -63,6 +63,8 @@ def _joined(step: str | int, name: str) -> str:
 
 def shown(value: object) -> str:
     """A value as it might have been written, on one line and short."""
+    import json
+
     try:
         text = json.dumps(value, ensure_ascii=True)
     except (TypeError, ValueError):

@@ -1,18 +1,24 @@
 """Joins the decoders of streams, fragments, tunnels and mirrors to the way of the packets.
 
 Each of those decoders knows its own protocol and nothing else; the small classes here give them
-what they ask for out of a packet, and send on what they find.
+what they ask for out of a packet, and send on what they find. Most captures need none of them:
+a decoder is loaded with the first packet that is for it.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from sipwatch.net import fragments, hep, ip, linktypes, recognise, sctp, tcp, tunnels
+from sipwatch.net import ip, linktypes, recognise, tunnels
 from sipwatch.net.dispatch import Dispatch
 from sipwatch.net.packet import Decode, Layer, Malformed, Packet
 from sipwatch.net.types import Batch, Datagram, Endpoint
+
+if TYPE_CHECKING:
+    from sipwatch.net.fragments import Cut, Reassembler
+    from sipwatch.net.sctp import Associations
+    from sipwatch.net.tcp import Streams
 
 _tcp_header = Struct(">HHIIBB").unpack_from
 
@@ -58,7 +64,7 @@ class Fragments:
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
-        self._reassembler = fragments.Reassembler()
+        self._reassembler: Reassembler | None = None
         self._deltas = _Deltas()
         dispatch.reassemble = self._receive
 
@@ -66,6 +72,10 @@ class Fragments:
         """Fragments have no ports."""
 
     def _receive(self, packet: Packet, header: ip.Header) -> None:
+        if self._reassembler is None:
+            from sipwatch.net.fragments import Reassembler
+
+            self._reassembler = Reassembler()
         data = packet.data[header.start : header.end]
         whole = self._reassembler.receive(
             packet.time,
@@ -85,13 +95,15 @@ class Fragments:
 
     def advance(self, now: float) -> Batch:
         """What has waited long enough."""
-        return self._cut(self._reassembler.advance(now))
+        held = self._reassembler
+        return [] if held is None else self._cut(held, held.advance(now))
 
     def finish(self) -> Batch:
         """What is left at the end."""
-        return self._cut(self._reassembler.finish())
+        held = self._reassembler
+        return [] if held is None else self._cut(held, held.finish())
 
-    def _cut(self, cuts: list[fragments.Cut]) -> Batch:
+    def _cut(self, held: Reassembler, cuts: list[Cut]) -> Batch:
         found: Batch = []
         for cut in cuts:
             interface, number = cut.tag if isinstance(cut.tag, tuple) else ("", 0)
@@ -100,7 +112,7 @@ class Fragments:
             packet.ip_id = cut.ident if len(cut.source) == 4 else -1
             self._dispatch.guarded(self._transport(cut.protocol), packet)
             found += packet.found
-        grown = self._deltas.since(self._reassembler.stats())
+        grown = self._deltas.since(held.stats())
         self._dispatch.counts.not_decoded.update(
             {
                 ("fragments", self._LOST[name]): by
@@ -129,14 +141,15 @@ class Tcp:
     def __init__(self, dispatch: Dispatch, ports: frozenset[int]) -> None:
         self._dispatch = dispatch
         self._ports = ports
-        self._streams = tcp.Streams(ports=ports)
+        self._streams: Streams | None = None
         self._deltas = _Deltas()
         dispatch.protocols[ip.TCP] = Layer("TCP", self._receive)
 
     def set_ports(self, ports: frozenset[int]) -> None:
         """Takes note of where SIP is expected."""
         self._ports = ports
-        self._streams.ports = ports
+        if self._streams is not None:
+            self._streams.ports = ports
 
     def _receive(self, packet: Packet, start: int, end: int) -> None:
         packet.layer = "tcp"
@@ -174,7 +187,12 @@ class Tcp:
         found: Batch,
     ) -> None:
         """Takes one segment; ``found`` gets the messages that it completes."""
-        messages = self._streams.receive(
+        streams = self._streams
+        if streams is None:
+            from sipwatch.net.tcp import Streams
+
+            streams = self._streams = Streams(ports=self._ports)
+        messages = streams.receive(
             time,
             source,
             destination,
@@ -203,19 +221,20 @@ class Tcp:
 
     def advance(self, now: float) -> Batch:
         """What has waited long enough."""
-        return self._late(self._streams.advance(now))
+        held = self._streams
+        return [] if held is None else self._late(held, held.advance(now))
 
     def finish(self) -> Batch:
         """What is left at the end."""
-        return self._late(self._streams.finish())
+        held = self._streams
+        return [] if held is None else self._late(held, held.finish())
 
-    def _late(self, found: list[Datagram]) -> Batch:
+    def _late(self, held: Streams, found: list[Datagram]) -> Batch:
         counts = self._dispatch.counts
         counts.sip_datagrams += len(found)
-        streams = self._streams.counts
-        grown = self._deltas.since({name: getattr(streams, name) for name in self._LOST})
+        grown = self._deltas.since({name: getattr(held.counts, name) for name in self._LOST})
         counts.not_decoded.update({("tcp", self._LOST[name]): by for name, by in grown.items()})
-        counts.tls_connections = self._streams.tls
+        counts.tls_connections = held.tls
         return [*found]
 
 
@@ -224,11 +243,15 @@ class Sctp:
 
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
-        self._associations = sctp.Associations()
+        self._associations: Associations | None = None
         dispatch.protocols[ip.SCTP] = Layer("SCTP", self._receive)
 
     def _receive(self, packet: Packet, start: int, end: int) -> None:
         packet.layer = "sctp"
+        if self._associations is None:
+            from sipwatch.net.sctp import Associations
+
+            self._associations = Associations()
         other = True
         for message in self._associations.receive(packet.data[start:end]):
             offset = recognise.start_of(message.payload)
@@ -255,6 +278,8 @@ class Mirrors:
         data = packet.data
         if data[start] not in b"H\x01\x02":
             return False
+        from sipwatch.net import hep
+
         try:
             mirrored = hep.decode(data[start:end])
         except hep.HepError:

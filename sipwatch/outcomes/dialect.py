@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from ipaddress import ip_address
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from sipwatch.calls.settings import Network
 from sipwatch.calls.types import Attempt
@@ -27,8 +26,7 @@ _MOST_AGENTS = 4096
 LONGEST_AGENT = 200
 
 
-@dataclass(frozen=True, slots=True)
-class FinalLine:
+class FinalLine(NamedTuple):
     """A final response of this PBX, and what it means. Empty tuples fit everything."""
 
     line: str
@@ -68,8 +66,7 @@ class FinalLine:
         return self.from_seconds <= seconds < self.to_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class CancelLine:
+class CancelLine(NamedTuple):
     """A CANCEL of this PBX by its Reason, and what it means."""
 
     line: str
@@ -91,8 +88,7 @@ class CancelLine:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """How one kind of PBX speaks."""
 
     name: str
@@ -114,11 +110,10 @@ UNKNOWN = Dialect("", (), (), False, False, 0.0, False, (), ())
 def load_dialects() -> dict[str, Dialect]:
     """All dialects by name, from the data files."""
     found = {}
-    folder = resources.files("sipwatch.outcomes") / "dialects"
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.name.endswith(".toml"):
-            dialect = _dialect(tomllib.loads(entry.read_text(encoding="utf-8")))
-            found[dialect.name] = dialect
+    # As a path: importlib.resources takes longer to load than the files to read.
+    for entry in sorted((Path(__file__).parent / "dialects").glob("*.toml")):
+        dialect = _dialect(tomllib.loads(entry.read_text(encoding="utf-8")))
+        found[dialect.name] = dialect
     return found
 
 

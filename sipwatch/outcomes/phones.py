@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache, lru_cache
-from importlib import resources
+from pathlib import Path
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    data = tomllib.loads(
-        (resources.files("sipwatch.outcomes") / "phones.toml").read_text(encoding="utf-8")
-    )
+    file = Path(__file__).with_name("phones.toml")
+    data = tomllib.loads(file.read_text(encoding="utf-8"))
     return re.compile("|".join(f"(?:{p})" for group in data.values() for p in group), re.IGNORECASE)
 
 

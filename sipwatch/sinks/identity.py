@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+# The same as hashlib's, which would load OpenSSL first.
+from _blake2 import blake2b
 
 from sipwatch.calls.types import Attempt, Call, InviteKey
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from hashlib import blake2b
-from secrets import token_bytes
 
 from sipwatch.config import Privacy
 
@@ -28,9 +26,7 @@ class Numbers:
     def __init__(self, privacy: Privacy | None = None) -> None:
         self.full = privacy is None or privacy.numbers == "full"
         self._masks = privacy is not None and privacy.numbers == "mask"
-        key = privacy.key.encode() if privacy is not None else b""
-        # The numbers of a country are few: without a secret key a hash could be looked up.
-        self._key = blake2b(key or token_bytes(32), digest_size=32).digest()
+        self._key = b"" if privacy is None or self.full else _key_of(privacy.key)
 
     def user(self, user: str) -> str:
         """A user part: a number or the name of an account."""
@@ -39,6 +35,8 @@ class Numbers:
         if self._masks:
             kept = _KEPT if len(user) > _SHORT else 1
             return "*" * (len(user) - kept) + user[-kept:]
+        from hashlib import blake2b
+
         digest = blake2b(_comparable(user), key=self._key, digest_size=_HASH_BYTES)
         return "h" + digest.hexdigest()
 
@@ -60,6 +58,14 @@ class Numbers:
                 word = re.compile(rf"(?<![\w.])(?<!\d:){re.escape(user)}{_MEASURED}")
                 text = word.sub(lambda match: self.user(match[0]), text)
         return _NUMBER.sub(lambda match: self.user(match[0]), text)
+
+
+def _key_of(secret: str) -> bytes:
+    from hashlib import blake2b
+    from secrets import token_bytes
+
+    # The numbers of a country are few: without a secret key a hash could be looked up.
+    return blake2b(secret.encode() or token_bytes(32), digest_size=32).digest()
 
 
 def _comparable(user: str) -> bytes:
