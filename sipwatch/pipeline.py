@@ -291,7 +291,7 @@ def rule_settings(config: Config) -> RuleSettings:
         ring_timeouts_seconds=config.timers.ring_timeouts_seconds,
         rejection_codes=frozenset(config.rejection.codes),
         rejection_reason_texts=config.rejection.reason_texts,
-        rejection_headers=tuple(rule.name.lower() for rule in config.rejection.headers),
+        rejection_headers=config.rejection.headers,
         places_configured=bool(config.local_addresses or config.local_networks),
         networks_configured=bool(config.local_networks),
     )

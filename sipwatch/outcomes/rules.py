@@ -7,7 +7,7 @@ all and the next one is asked. Rule 13 is section 5.1, in `cancel.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -15,7 +15,10 @@ from sipwatch.calls.types import TIMEOUT_SECONDS, TIMER_C_SECONDS, Attempt
 from sipwatch.outcomes.calls import best_of, last_round
 from sipwatch.outcomes.cancel import judge_cancel
 from sipwatch.outcomes.scene import Finding, Scene
+from sipwatch.outcomes.settings import HeaderRule
 from sipwatch.outcomes.taxonomy import Q850_OUTCOME, outcome_of_status
+from sipwatch.sip import grammar
+from sipwatch.sip.message import Message
 from sipwatch.sip.reason import q850_cause, sip_cause
 
 #: Ring timers that phones come with (rule 8b), and how close to one the ringing must end.
@@ -119,18 +122,35 @@ def _never_acknowledged(scene: Scene) -> bool:
     return a.answer_last_at - a.answered_at >= UNACKNOWLEDGED_SECONDS or a.bye_by == "callee"
 
 
-def _configured_rejection(scene: Scene) -> bool:
+def _configured_rejection(scene: Scene) -> Finding | None:
+    """Rule 3a: the refusal bears a mark of policy that the configuration names."""
     a, settings = scene.attempt, scene.settings
     if a.final is None or a.answered_at is not None:
-        return False
+        return None
+    fact = None
     if a.final_status in settings.rejection_codes:
-        return True
-    if any(name in a.final.index for name in map(str.encode, settings.rejection_headers)):
-        return True
-    texts = [reason.text.lower() for reason in a.final_reasons]
-    return any(
-        wanted.lower() in text for wanted in settings.rejection_reason_texts for text in texts
-    )
+        fact = f"{a.final_status} is configured as a policy's"
+    elif settings.rejection_headers:
+        fact = _configured_header(a.final, settings.rejection_headers)
+    if fact is None and settings.rejection_reason_texts:
+        texts = [reason.text.lower() for reason in a.final_reasons]
+        fact = next(
+            (
+                f'its Reason says "{wanted}"'
+                for wanted in settings.rejection_reason_texts
+                if any(wanted.lower() in text for text in texts)
+            ),
+            None,
+        )
+    return None if fact is None else Finding("rejection_list", None, "explicit", (fact,))
+
+
+def _configured_header(final: Message, rules: Sequence[HeaderRule]) -> str | None:
+    for name, pattern in rules:
+        for value in final.index.get(name.lower().encode(), ()):
+            if pattern is None or pattern.search(grammar.text(value)):
+                return f"its header {name} is configured as a policy's"
+    return None
 
 
 def _refused_by_pbx(scene: Scene) -> bool:
@@ -455,9 +475,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "3a",
         REFUSED,
-        "a status, Reason text or header that is configured as a policy's",
+        "the refusal has a status (`rejection.codes`), a Reason text (`rejection.reason_texts`) or "
+        "a header, with or without a pattern for its value (`rejection.headers`), that the "
+        "configuration names as a policy's: before everything that looks at agents",
+        _always,
         _configured_rejection,
-        _says("rejection_list"),
     ),
     Rule(
         "3b",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import NamedTuple, TypeAlias
+
+#: A header and what is found in its value; without a pattern its presence is enough.
+HeaderRule: TypeAlias = tuple[str, re.Pattern[str] | None]
 
 
 class RuleSettings(NamedTuple):
@@ -13,8 +17,8 @@ class RuleSettings(NamedTuple):
     ring_timeouts_seconds: tuple[float, ...] = ()
     rejection_codes: frozenset[int] = frozenset()
     rejection_reason_texts: tuple[str, ...] = ()
-    #: Header names, lower case; their presence on the final marks a refusal by policy.
-    rejection_headers: tuple[str, ...] = ()
+    #: Headers of a final that mark a refusal by policy.
+    rejection_headers: tuple[HeaderRule, ...] = ()
     #: A 2xx to the caller's leg counts as early end of a conversation below this.
     short_answer_seconds: float = 0.0
     #: Whether the host's own addresses or its networks are configured, and whether its networks
