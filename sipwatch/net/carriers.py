@@ -49,6 +49,11 @@ class _Deltas:
         return {name: by for name in now if (by := now[name] - before.get(name, 0))}
 
 
+def _begins_sip(protocol: int, beginning: bytes) -> bool:
+    """Whether a datagram that begins with these bytes is SIP on UDP."""
+    return protocol == ip.UDP and recognise.start_of(beginning[8:]) >= 0
+
+
 class Fragments:
     """IP fragments."""
 
@@ -57,6 +62,7 @@ class Fragments:
         "partial": "only the first one was captured",
         "timed_out": "not all were captured",
         "evicted": "too many at once",
+        "source_full": "too many at once of one source",
         "too_many_fragments": "too many of one datagram",
         "out_of_bounds": "impossible place in the datagram",
         "conflicting_length": "lengths that contradict each other",
@@ -75,7 +81,7 @@ class Fragments:
         if self._reassembler is None:
             from sipwatch.net.fragments import Reassembler
 
-            self._reassembler = Reassembler()
+            self._reassembler = Reassembler(is_wanted=_begins_sip)
         data = packet.data[header.start : header.end]
         whole = self._reassembler.receive(
             packet.time,

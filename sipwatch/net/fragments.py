@@ -19,15 +19,21 @@ fragment holds, the SIP header section as a rule, is too good to lose: when the 
 after ``partial_seconds``, `advance` gives the part up to the first hole as a `Cut`, once.
 
 Fragments come in any order and several times. Where two overlap, the bytes that came first stay
-and the overlap is counted. Memory is bounded in datagrams, bytes and fragments of one datagram;
-the oldest datagram goes first. Nothing here raises on any input.
+and the overlap is counted. Memory is bounded in datagrams, bytes and fragments of one datagram,
+of all sources and of each. Where there is no room left, `sipwatch.net.shares` says whose datagram
+goes: that of the source that holds most, then those whose first fragment is not there or is not
+what the caller cares for (``is_wanted``), last those of sources of whom such a datagram became
+complete lately. Nothing here raises on any input.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
+
+from sipwatch.net.shares import Shares
 
 #: Largest payload of an IP datagram, by the 16 bits of the length fields.
 MAX_PAYLOAD = 65_535
@@ -37,20 +43,32 @@ MAX_PAYLOAD = 65_535
 _COPY_SECONDS = 0.1
 _LATE_SECONDS = 2.0
 
+#: What a fragment and a datagram take besides their bytes, roughly.
+_PIECE_COST, _DATAGRAM_COST = 128, 512
+
+#: Sources with a complete datagram that are remembered, the last ones.
+_TRUSTED_SOURCES = 4096
+
 _Key: TypeAlias = tuple[bytes, bytes, int, int]
+
+#: Whether the datagram of a protocol that begins with these bytes is one the caller cares for.
+IsWanted: TypeAlias = Callable[[int, bytes], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the reassembly may hold; the defaults take some 4 MB."""
+    """What the reassembly may hold; the defaults take some 8 MB."""
 
     #: Seconds after which an unfinished datagram is given up.
     seconds: float = 30.0
     #: Seconds after which the first fragment is handed on without the rest.
     partial_seconds: float = 0.5
-    datagrams: int = 1024
-    #: Payload bytes of all unfinished datagrams.
-    size: int = 4 << 20
+    datagrams: int = 4096
+    #: Bytes of all unfinished datagrams, with what it takes to keep them.
+    size: int = 8 << 20
+    #: The same of one source.
+    source_datagrams: int = 512
+    source_size: int = 2 << 20
     #: Fragments of one datagram; 65,535 bytes over the smallest IPv4 MTU in use make 122.
     fragments: int = 256
 
@@ -111,11 +129,21 @@ class _Datagram:
         return b"".join(parts)
 
 
+def _all(protocol: int, beginning: bytes) -> bool:
+    return True
+
+
 class Reassembler:
     """Collects fragments; see the module's docstring."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, is_wanted: IsWanted = _all) -> None:
         self.limits = limits or Limits()
+        self._is_wanted = is_wanted
+        #: What each source has in `_open`. By default some fifteen datagrams are much for one when
+        #: there is no room left.
+        self._shares: Shares[_Key] = Shares(self.limits.size // 256)
+        #: Sources of whom a datagram became complete, the last one last.
+        self._trusted: dict[bytes, None] = {}
         #: Unfinished datagrams, the oldest first.
         self._open: dict[_Key, _Datagram] = {}
         #: When to forget those that were handed on, whose copies or rests may still follow.
@@ -135,6 +163,7 @@ class Reassembler:
                 "too_many_fragments",
                 "timed_out",
                 "evicted",
+                "source_full",
             ),
             0,
         )
@@ -153,7 +182,8 @@ class Reassembler:
 
         ``fragments`` seen, ``datagrams`` completed and ``partial`` ones handed on; the others are
         fragments (``duplicate``, ``overlap``, ``out_of_bounds``, ``conflicting_length``) or
-        datagrams (``too_many_fragments``, ``timed_out``, ``evicted``) by what was wrong.
+        datagrams (``too_many_fragments``, ``timed_out``, ``evicted``, ``source_full``) by what
+        was wrong.
         """
         return dict(self._counts)
 
@@ -197,7 +227,15 @@ class Reassembler:
             return self._complete(key, datagram, time)
         if len(datagram.pieces) > self.limits.fragments:
             self._drop(key, "too_many_fragments")
-        self._keep_bounds()
+            return None
+        self._shares.put(
+            source,
+            key,
+            _DATAGRAM_COST + _PIECE_COST * len(datagram.pieces) + datagram.holds,
+            wanted=offset == 0 and self._is_wanted(protocol, data),
+            trusted=source in self._trusted,
+        )
+        self._keep_bounds(source)
         return None
 
     def advance(self, now: float) -> list[Cut]:
@@ -274,6 +312,11 @@ class Reassembler:
         payload = datagram.beginning()
         self._close(key, time + _COPY_SECONDS)
         self._counts["datagrams"] += 1
+        if self._is_wanted(first, payload):
+            self._trusted.pop(key[0], None)
+            self._trusted[key[0]] = None
+            if len(self._trusted) > _TRUSTED_SOURCES:
+                del self._trusted[next(iter(self._trusted))]
         return Whole(first, payload)
 
     def _cut(self, key: _Key, datagram: _Datagram) -> Cut:
@@ -301,9 +344,14 @@ class Reassembler:
         if len(self._closed) > self.limits.datagrams:
             del self._closed[next(iter(self._closed))]
 
-    def _keep_bounds(self) -> None:
-        while len(self._open) > self.limits.datagrams or self._holds > self.limits.size:
-            self._drop(next(iter(self._open)), "evicted")
+    def _keep_bounds(self, source: bytes) -> None:
+        limits, shares = self.limits, self._shares
+        datagrams, cost = shares.of(source)
+        while datagrams > limits.source_datagrams or cost > limits.source_size:
+            self._drop(shares.first_of(source), "source_full")
+            datagrams, cost = shares.of(source)
+        while len(self._open) > limits.datagrams or shares.cost > limits.size:
+            self._drop(shares.next_to_go()[1], "evicted")
 
     def _drop(self, key: _Key, reason: str) -> None:
         reason = "duplicate" if self._open[key].is_copy else reason
@@ -312,4 +360,5 @@ class Reassembler:
 
     def _forget(self, key: _Key) -> None:
         self._holds -= self._open.pop(key).holds
+        self._shares.drop(key[0], key)
         self._partial.pop(key, None)

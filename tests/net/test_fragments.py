@@ -233,29 +233,108 @@ def test_the_end_of_the_capture_gives_first_fragments() -> None:
 # Floods ------------------------------------------------------------------------------------------
 
 
-def test_a_flood_of_datagrams_is_bounded_and_the_oldest_goes() -> None:
-    reassembler = Reassembler(Limits(datagrams=100))
+SIP, OTHER = bytes(8) + b"INVITE sip:" + bytes(781), bytes(800)
+REST = b"rest of it"
+
+
+def is_sip(protocol: int, beginning: bytes) -> bool:
+    return protocol == UDP_NUMBER and beginning[8:].startswith(b"INVITE ")
+
+
+def address(number: int) -> bytes:
+    return b"\x0b" + number.to_bytes(3)
+
+
+def first(reassembler: Reassembler, source: bytes, ident: int, data: bytes = SIP) -> None:
+    assert reassembler.receive(0.0, source, B4, UDP_NUMBER, ident, 0, True, data) is None
+
+
+def last(reassembler: Reassembler, source: bytes, ident: int) -> Whole | None:
+    return reassembler.receive(0.0, source, B4, UDP_NUMBER, ident, 800, False, REST)
+
+
+def test_a_flood_of_one_source_is_bounded_and_its_oldest_goes() -> None:
+    reassembler = Reassembler(Limits(source_datagrams=100))
     for ident in range(1000):
-        assert play(reassembler, [(0, True, b"x" * 8)], ident=ident) == []
+        first(reassembler, A4, ident)
+        assert len(reassembler) <= 100
+    assert nonzero(reassembler)["source_full"] == 900
+    assert last(reassembler, A4, 899) is None
+    assert last(reassembler, A4, 900) == Whole(17, SIP + REST)
+    assert last(reassembler, A4, 999) == Whole(17, SIP + REST)
+
+
+def test_a_flood_of_many_sources_is_bounded() -> None:
+    reassembler = Reassembler(Limits(datagrams=100))
+    for number in range(1000):
+        first(reassembler, address(number), 1)
         assert len(reassembler) <= 100
     assert nonzero(reassembler)["evicted"] == 900
-    assert play(reassembler, [(8, False, b"y")], ident=999) == [Whole(17, b"x" * 8 + b"y")]
+    assert last(reassembler, address(999), 1) == Whole(17, SIP + REST)
 
 
-def test_a_flood_of_bytes_is_bounded() -> None:
-    reassembler = Reassembler(Limits(size=100_000))
-    for ident in range(300):
-        play(reassembler, [(0, True, bytes(1480))], ident=ident)
-        assert reassembler.held_bytes <= 100_000
+@pytest.mark.parametrize("sources", [1, 1_000_000])
+def test_a_flood_of_bytes_is_bounded(sources: int) -> None:
+    reassembler = Reassembler(Limits(size=100_000, source_size=50_000))
+    for number in range(300):
+        source = address(number % sources)
+        assert reassembler.receive(0, source, B4, 17, number, 0, True, bytes(1480)) is None
+        assert reassembler.held_bytes <= (50_000 if sources == 1 else 100_000)
 
 
-def test_a_flood_does_not_touch_a_datagram_in_between() -> None:
+def test_what_it_takes_to_keep_tiny_fragments_counts() -> None:
+    """Eight bytes of payload each, and many times that for the objects that hold them."""
     reassembler = Reassembler()
-    first, *rest = pieces_of(PAYLOAD, 800)
-    play(reassembler, [first], ident=70_000)
-    for ident in range(1000):
-        play(reassembler, [(0, True, bytes(1480))], ident=ident)
-    assert play(reassembler, rest, ident=70_000) == [WHOLE]
+    for number in range(40_000):
+        source, ident, offset = address(number % 977), number // 97_700, number // 977 * 16
+        reassembler.receive(0.0, source, B4, UDP_NUMBER, ident, offset, True, bytes(8))
+    pieces = reassembler.held_bytes // 8
+    assert pieces * 128 <= Limits().size
+
+
+@pytest.mark.parametrize("data", [SIP, OTHER], ids=["SIP", "other"])
+def test_a_flood_of_few_sources_does_not_touch_the_others(data: bytes) -> None:
+    """Whatever the flood is made of, who holds most gives first."""
+    reassembler = Reassembler(is_wanted=is_sip)
+    first(reassembler, A4, 7, OTHER)
+    for number in range(100_000):
+        first(reassembler, address(number % 20), number, data)
+    assert last(reassembler, A4, 7) == Whole(17, OTHER + REST)
+    assert nonzero(reassembler)["evicted"] > 80_000
+
+
+def test_a_flood_of_forged_sources_does_not_touch_what_begins_as_sip() -> None:
+    reassembler = Reassembler(is_wanted=is_sip)
+    first(reassembler, A4, 7)
+    for number in range(20_000):
+        first(reassembler, address(number), 1, OTHER)
+    assert last(reassembler, A4, 7) == Whole(17, SIP + REST)
+
+
+def test_a_flood_of_forged_sip_does_not_touch_who_was_heard_before() -> None:
+    """Even when the last fragment comes first, and several datagrams are on their way."""
+    reassembler = Reassembler(is_wanted=is_sip)
+    first(reassembler, A4, 1)
+    assert last(reassembler, A4, 1) is not None
+    for ident in range(2, 12):
+        assert last(reassembler, A4, ident) is None
+    for number in range(20_000):
+        first(reassembler, address(number), 1)
+    for ident in range(2, 12):
+        whole = reassembler.receive(0.0, A4, B4, UDP_NUMBER, ident, 0, True, SIP)
+        assert whole == Whole(17, SIP + REST)
+
+
+def test_a_flood_in_the_name_of_who_was_heard_before() -> None:
+    """Of one source that what begins as SIP stays longest, and nobody else is touched."""
+    reassembler = Reassembler(is_wanted=is_sip)
+    first(reassembler, B4, 1, OTHER)
+    first(reassembler, A4, 1)
+    for ident in range(2, 30_000):
+        first(reassembler, A4, ident, OTHER)
+    assert last(reassembler, A4, 1) == Whole(17, SIP + REST)
+    assert last(reassembler, B4, 1) == Whole(17, OTHER + REST)
+    assert len(reassembler) < Limits().source_datagrams
 
 
 def test_tiny_fragments_are_bounded() -> None:
@@ -350,7 +429,7 @@ def test_any_cut_order_and_duplication_gives_the_payload(
 )
 @settings(max_examples=300, deadline=None)
 def test_no_input_raises_or_grows(script: list[tuple[int, int, bool, bytes, float]]) -> None:
-    limits = Limits(datagrams=3, size=100, fragments=4)
+    limits = Limits(datagrams=3, size=3000, fragments=4, source_datagrams=2, source_size=2000)
     reassembler = Reassembler(limits)
     for ident, offset, more, data, time in script:
         reassembler.receive(time, A4, B4, 17, ident, offset, more, data)
