@@ -45,7 +45,16 @@ class Probe:
 
     transport = "TCP"
 
-    __slots__ = ("_buffer", "_counts", "_from_start", "_search", "_seen", "_segments", "verdict")
+    __slots__ = (
+        "_buffer",
+        "_counts",
+        "_from_start",
+        "_search",
+        "_seen",
+        "_segments",
+        "begins_sip",
+        "verdict",
+    )
 
     def __init__(self, counts: StreamCounts, *, from_start: bool) -> None:
         self._counts = counts
@@ -56,6 +65,8 @@ class Probe:
         self._segments = 0
         self._seen = 0
         self.verdict: Kind | None = None
+        #: Whether what was seen first began with a start line.
+        self.begins_sip = False
 
     @property
     def held(self) -> int:
@@ -86,6 +97,7 @@ class Probe:
             self._buffer = kept
         self.verdict = self._judge()
         if self.verdict in (Kind.OTHER, Kind.SIP) and not self._from_start:
+            self.begins_sip = self.verdict is Kind.SIP
             self.verdict = None
             self._search = SipFramer(self._counts, searching=True)
             data, self._buffer = self._buffer, b""

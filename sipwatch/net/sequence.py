@@ -10,6 +10,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+#: Bytes that a segment takes besides its data, roughly.
+SEGMENT_COST = 256
+
 
 class Segment(NamedTuple):
     """A stretch of the stream, and the packet that brought it."""
@@ -54,6 +57,11 @@ class Sequence:
         """From `next` to the sequence number ``number``, the short way round."""
         distance = (number - self.next) & 0xFFFFFFFF
         return distance - 0x1_0000_0000 if distance & 0x8000_0000 else distance
+
+    @property
+    def held(self) -> int:
+        """What the waiting segments take: their bytes, and what it takes to keep each."""
+        return self.size + SEGMENT_COST * len(self.pending)
 
     @property
     def gap(self) -> int:

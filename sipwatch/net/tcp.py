@@ -21,9 +21,12 @@ on behind it as `sipwatch.net.framing` says.
 
 A stream without SIP is known by its first bytes and costs one look into a dictionary from then on.
 TLS connections are counted in `Streams.tls` by the port of the server. Memory is bounded: in
-bytes of one stream, in bytes of all, and in streams, those without SIP in a table of their own so
-that they never push out the others; the least recently used goes first. A stream that is forgotten
-between two messages loses nothing. No input raises.
+bytes of one stream, in bytes of all, and in streams. A stream that has given a message is
+established; those that have not, and those without SIP, have tables and bounds of their own, so
+that they never push out an established one, however many begin. Among the new ones, and among the
+established ones that hold bytes, `sipwatch.net.shares` says which goes; of established streams
+that are too many it is the one least recently used. A stream that is forgotten between two
+messages loses nothing. No input raises.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ from typing import TypeAlias
 from sipwatch.net.framing import Framer, StreamCounts
 from sipwatch.net.probing import Kind, Probe
 from sipwatch.net.recognise import REQUEST_STARTS, STATUS_START, start_of
-from sipwatch.net.sequence import Segment, Sequence
+from sipwatch.net.sequence import SEGMENT_COST, Segment, Sequence
+from sipwatch.net.shares import Shares
 from sipwatch.net.types import Datagram, Endpoint
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
@@ -48,6 +52,9 @@ _WINDOW = 1 << 20
 #: Makes a tuple without the detour over its arguments' names; by far the most are made here.
 _new = tuple.__new__
 
+#: What a stream that is not established costs besides its bytes, roughly.
+_NEWCOMER_COST = 1024
+
 _NOTHING: tuple[Datagram, ...] = ()
 
 _Key: TypeAlias = tuple[Endpoint, Endpoint]
@@ -55,7 +62,7 @@ _Key: TypeAlias = tuple[Endpoint, Endpoint]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be held; the defaults take some 40 MB at the very worst."""
+    """What may be held; the defaults take some 60 MB at the very worst."""
 
     #: Seconds that a gap may stay, and from an acknowledgement of the missing bytes on.
     gap_seconds: float = 5.0
@@ -63,13 +70,14 @@ class Limits:
     #: Bytes and segments that may wait behind the gaps of one stream.
     pending_bytes: int = 262_144
     pending_segments: int = 256
-    #: Bytes held for all streams together.
+    #: Bytes held for all streams together, with what it takes to keep them; those that are not
+    #: established may have half of it.
     size: int = 16 << 20
-    #: Directions of connections that carry SIP, that are not judged yet, that carry none.
+    #: Directions of connections that are established, that are not yet, that carry no SIP.
     streams: int = 20_000
     probes: int = 4_096
     others: int = 32_768
-    #: Seconds without a packet after which a stream is forgotten, with SIP and not judged yet.
+    #: Seconds without a packet after which a stream is forgotten, an established one and others.
     idle_seconds: float = 7_200.0
     probe_seconds: float = 300.0
 
@@ -80,6 +88,7 @@ class _Stream:
     __slots__ = (
         "closed",
         "deadline",
+        "established",
         "framer",
         "from_start",
         "held",
@@ -97,6 +106,8 @@ class _Stream:
         self.framer: Framer = probe
         #: The framer as long as it is a probe.
         self.probe: Probe | None = probe
+        #: Whether it has given a message.
+        self.established = False
         self.from_start = from_start
         #: Position of the first byte.
         self.start = segment.position
@@ -123,16 +134,20 @@ class Streams:
         self.tls: Counter[int] = Counter()
         #: Where SIP is expected: which of two ports is that of the server.
         self.ports = ports
-        #: Least recently used first, all four.
+        #: Established ones, those that are not yet, and those without SIP; least recently used
+        #: first, all three.
         self._streams: dict[_Key, _Stream] = {}
         self._probes: dict[_Key, _Stream] = {}
         self._others: dict[_Key, Kind] = {}
-        #: Streams that hold bytes, in the order in which they began to.
-        self._holding: dict[_Key, _Stream] = {}
+        #: What each source address has in `_probes`, and what its established streams hold.
+        self._newcomers: Shares[_Key] = Shares(_NEWCOMER_COST * 16)
+        self._holding: Shares[_Key] = Shares(self.limits.size // 16)
         #: Streams with a gap, in the order of their deadlines.
         self._gaps: dict[_Key, _Stream] = {}
         self._acked_gaps: dict[_Key, _Stream] = {}
+        #: Bytes held, and how many of them by streams that are not established.
         self._held = 0
+        self._held_by_newcomers = 0
 
     @property
     def held_bytes(self) -> int:
@@ -188,10 +203,10 @@ class Streams:
             self.counts.segments += 1
             stream.sequence.next += len(payload)
             messages = stream.framer.feed(payload)
-            if stream.probe is not None:
-                messages = messages + self._judge(stream)
-            else:
+            if stream.established:
                 self._streams[key] = self._streams.pop(key)
+            else:
+                messages = self._know_better(stream, messages)
             stream.time = time
             if stream.held or stream.framer.held:
                 self._account(stream)
@@ -228,10 +243,8 @@ class Streams:
             while waiting:
                 found += self._give_up_gap(next(iter(waiting.values())))
         for stream in (*self._streams.values(), *self._probes.values()):
-            stream.framer.close()
-        for table in (self._streams, self._probes, self._others, self._holding):
-            table.clear()
-        self._held = 0
+            self._forget(stream)
+        self._others.clear()
         return found
 
     # What is not usual --------------------------------------------------------------------------
@@ -247,8 +260,9 @@ class Streams:
             if not segment.data:
                 return []
             stream = self._new(key, segment, from_start=False)
-        elif stream.probe is None:
-            self._streams[key] = self._streams.pop(key)
+        else:
+            table = self._table(stream)
+            table[key] = table.pop(key)
         self.counts.segments += bool(segment.data)
         distance = stream.sequence.distance(segment.position)
         if abs(distance) > _WINDOW:
@@ -277,9 +291,11 @@ class Streams:
 
     def _new(self, key: _Key, segment: Segment, *, from_start: bool) -> _Stream:
         probe = Probe(self.counts, from_start=from_start)
+        # Room is made before: it must not be this one's turn before it has said anything.
+        while len(self._probes) >= self.limits.probes:
+            self._evict(self._probes[self._newcomers.next_to_go()[1]])
         stream = self._probes[key] = _Stream(key, segment, probe, from_start)
-        if len(self._probes) > self.limits.probes:
-            self._evict(next(iter(self._probes.values())))
+        self._put(stream)
         return stream
 
     def _place(self, stream: _Stream, segment: Segment) -> list[Datagram]:
@@ -315,8 +331,8 @@ class Streams:
         found: list[Datagram] = []
         while (segment := stream.sequence.pop()) is not None:
             messages = stream.framer.feed(segment.data) if segment.data else []
-            if stream.probe is not None:
-                messages = messages + self._judge(stream)
+            if not stream.established:
+                messages = self._know_better(stream, messages)
             if segment.missing:
                 messages = messages + stream.framer.lose(segment.missing)
             if messages:
@@ -365,6 +381,7 @@ class Streams:
             return found + self._receive(fresh, stream.key, 0, segment)
         stream.stray = segment
         self._watch_gap(stream, segment.time)
+        self._account(stream)
         return []
 
     def _restart(self, stream: _Stream, segment: Segment) -> list[Datagram]:
@@ -376,7 +393,9 @@ class Streams:
 
     def _watch_gap(self, stream: _Stream, time: float) -> None:
         """Start or stop the clock of a stream's gap."""
-        has_gap = bool(stream.sequence.pending) or stream.stray is not None
+        has_gap = self._knows(stream) and (
+            bool(stream.sequence.pending) or stream.stray is not None
+        )
         if not has_gap and stream.deadline:
             self._stop_clock(stream)
         elif has_gap and not stream.deadline:
@@ -420,13 +439,34 @@ class Streams:
         lost = stream.sequence.skip_gap()
         self.counts.gaps += 1
         messages = stream.framer.lose(lost)
+        if not stream.established:
+            messages = self._know_better(stream, messages)
         found = self._datagrams(stream, messages, first) if messages else []
-        if stream.probe is not None:
-            messages = self._judge(stream)
-            found += self._datagrams(stream, messages, first) if messages else []
         return found + self._drain(stream, None)
 
     # What a stream carries -----------------------------------------------------------------------
+
+    def _know_better(self, stream: _Stream, messages: list[bytes]) -> list[bytes]:
+        """Bytes came to a stream that is not established; all messages that they complete."""
+        if stream.probe is not None:
+            messages = messages + self._judge(stream)
+        if self._knows(stream):
+            if messages:
+                self._establish(stream)
+            else:
+                self._probes[stream.key] = self._probes.pop(stream.key)
+        return messages
+
+    def _establish(self, stream: _Stream) -> None:
+        """A stream has given its first message."""
+        self._newcomers.drop(stream.key[0][0], stream.key)
+        del self._probes[stream.key]
+        self._streams[stream.key] = stream
+        stream.established = True
+        if stream.held:
+            self._put(stream)
+        if len(self._streams) > self.limits.streams:
+            self._evict(next(iter(self._streams.values())))
 
     def _judge(self, stream: _Stream) -> list[bytes]:
         """See whether a probe has its verdict; the messages in what it has collected."""
@@ -443,10 +483,7 @@ class Streams:
         else:
             self.counts.websocket_streams += 1
         stream.framer, stream.probe = framer, None
-        self._probes.pop(stream.key, None)
-        self._streams[stream.key] = stream
-        if len(self._streams) > self.limits.streams:
-            self._evict(next(iter(self._streams.values())))
+        self._put(stream)
         rest = probe.rest
         return framer.feed(rest) if rest else []
 
@@ -482,37 +519,67 @@ class Streams:
 
     def _account(self, stream: _Stream) -> None:
         """Keep the total of held bytes, and within its bound."""
-        held = stream.framer.held + stream.sequence.size if self._knows(stream) else 0
+        held = 0
+        if self._knows(stream):
+            held = stream.framer.held + stream.sequence.held
+            if stream.stray is not None:
+                held += SEGMENT_COST + len(stream.stray.data)
         if held == stream.held:
             return
         self._held += held - stream.held
-        if not stream.held:
-            self._holding[stream.key] = stream
-        elif not held:
-            self._holding.pop(stream.key, None)
+        if not stream.established:
+            self._held_by_newcomers += held - stream.held
         stream.held = held
-        while self._held > self.limits.size:
-            self._evict(next(iter(self._holding.values())))
+        self._put(stream)
+        self._keep_bounds()
+
+    def _put(self, stream: _Stream) -> None:
+        """Note what a stream costs, for the account of its source."""
+        key = stream.key
+        if not stream.established:
+            self._newcomers.put(
+                key[0][0],
+                key,
+                _NEWCOMER_COST + stream.held,
+                wanted=stream.probe is None or stream.probe.begins_sip,
+                trusted=(key[1], key[0]) in self._streams,
+            )
+        elif stream.held:
+            self._holding.put(key[0][0], key, stream.held)
+        else:
+            self._holding.drop(key[0][0], key)
+
+    def _keep_bounds(self) -> None:
+        limits = self.limits
+        while self._held_by_newcomers > limits.size // 2:
+            self._evict(self._probes[self._newcomers.next_to_go()[1]])
+        while self._held > limits.size:
+            self._evict(self._streams[self._holding.next_to_go()[1]])
+
+    def _table(self, stream: _Stream) -> dict[_Key, _Stream]:
+        return self._streams if stream.established else self._probes
 
     def _knows(self, stream: _Stream) -> bool:
-        table = self._streams if stream.probe is None else self._probes
-        return table.get(stream.key) is stream
+        return self._table(stream).get(stream.key) is stream
 
     def _evict(self, stream: _Stream) -> None:
         self.counts.evicted_streams += 1
-        self.counts.evicted_bytes += stream.framer.held + stream.sequence.size
+        self.counts.evicted_bytes += stream.framer.held + stream.sequence.held
         self._forget(stream)
 
     def _forget(self, stream: _Stream) -> None:
         stream.framer.close()
         stream.sequence.clear()
         stream.stray = None
-        for table in (self._streams, self._probes, self._holding, self._gaps, self._acked_gaps):
-            if table.get(stream.key) is stream:
-                del table[stream.key]
-        stream.deadline = 0.0
-        self._held -= stream.held
+        if self._knows(stream):
+            owed = self._holding if stream.established else self._newcomers
+            owed.drop(stream.key[0][0], stream.key)
+            if not stream.established:
+                self._held_by_newcomers -= stream.held
+            self._held -= stream.held
+            del self._table(stream)[stream.key]
         stream.held = 0
+        self._stop_clock(stream)
 
     def _forget_idle(self, now: float) -> None:
         limits = self.limits

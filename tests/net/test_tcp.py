@@ -665,10 +665,107 @@ def test_a_flood_of_half_messages_is_bounded_in_bytes() -> None:
     for number in range(300):
         streams.receive(200.0, client(number), SERVER, 1, 0, PUSH, half, "e", number)
         assert streams.held_bytes <= 100_000
-    assert nonzero(streams)["evicted_streams"] == 300 - 25
+    # None of them has given a message yet: they share half of the room.
+    assert nonzero(streams)["evicted_streams"] == 300 - 12
     rest = request(body=b"b" * 5000)[4000:]
     (datagram,) = streams.receive(201.0, client(299), SERVER, 4001, 0, PUSH, rest, "e", 300)
     assert datagram.payload == request(body=b"b" * 5000)
+
+
+HALF = request(body=b"b" * 1000)[:900]
+
+
+def flood(streams: Streams, count: int, addresses: int, data: bytes, flags: int = PUSH) -> None:
+    """Connections of so many clients that all send the same and nothing more."""
+    for number in range(count):
+        source = (b"\x0b" + (number % addresses).to_bytes(3), number // addresses + 1024)
+        assert not streams.receive(200.0, source, SERVER, 1, 0, flags, data, "e", number)
+
+
+@pytest.mark.parametrize("addresses", [1, 50, 1 << 20])
+@pytest.mark.parametrize(
+    ("data", "flags"), [(b"", SYN), (HALF, PUSH), (b"x" * 900, PUSH), (b"\x16\x03", PUSH)]
+)
+def test_a_flood_within_a_message_of_an_established_stream(
+    data: bytes, flags: int, addresses: int
+) -> None:
+    """More streams than all the tables hold, more bytes than all may have."""
+    streams = Streams()
+    side = Side(streams)
+    side.syn()
+    assert side.packet(0, A + B[:80]) == [A]
+    flood(streams, 25_000, addresses, data, flags)
+    assert side.packet(len(A) + 80, B[80:]) == [B]
+    assert nonzero(streams)["evicted_streams"] > 15_000
+    assert streams.held_bytes <= Limits().size // 2
+
+
+@pytest.mark.parametrize("data", [HALF, b"", b"x" * 900])
+def test_a_flood_of_few_addresses_within_the_first_message(data: bytes) -> None:
+    streams = Streams()
+    side = Side(streams)
+    side.syn()
+    assert side.packet(0, A[:80]) == []
+    flood(streams, 25_000, 50, data, PUSH if data else SYN)
+    assert side.packet(80, A[80:]) == [A]
+
+
+@pytest.mark.parametrize("syn", [True, False])
+def test_a_flood_of_forged_addresses_within_the_first_message(syn: bool) -> None:
+    """What begins as SIP stays longest, also where the beginning of the stream was not seen."""
+    streams = Streams()
+    side = Side(streams)
+    if syn:
+        side.syn()
+    assert side.packet(0, A[:80]) == []
+    flood(streams, 20_000, 1 << 20, b"", SYN)
+    flood(streams, 20_000, 1 << 20, b"x" * 900)
+    assert side.packet(80, A[80:]) == [A]
+
+
+def test_a_flood_of_forged_sip_within_the_first_answer() -> None:
+    """The other side is established: so is nearly this one."""
+    streams = Streams()
+    side = Side(streams)
+    side.syn()
+    assert side.packet(0, A) == [A]
+    ringing = response(b"180 Ringing")
+    assert not streams.receive(100.5, SERVER, CLIENT, 1, 0, PUSH, ringing[:90], "e", 1)
+    flood(streams, 20_000, 1 << 20, HALF)
+    (found,) = streams.receive(101.0, SERVER, CLIENT, 91, 0, PUSH, ringing[90:], "e", 2)
+    assert found.payload == ringing
+
+
+def test_a_new_stream_in_a_flood_of_forged_sip() -> None:
+    """The flood fills the table; what is new still gets its turn."""
+    streams = Streams()
+    flood(streams, 20_000, 1 << 20, HALF)
+    side = Side(streams)
+    side.syn()
+    assert side.packet(0, A[:80]) == []
+    assert side.packet(80, A[80:]) == [A]
+
+
+def test_what_it_takes_to_keep_tiny_segments_counts() -> None:
+    """One byte each behind a gap, and many times that for the objects that hold them."""
+    streams = Streams(Limits(size=200_000))
+    for number in range(5_000):
+        source = client(number % 100)
+        if number < 100:
+            streams.receive(200.0, source, SERVER, 1, 0, PUSH, B, "e", number)
+        sequence = 1 + len(B) + 2 * (number // 100 + 1)
+        streams.receive(200.0, source, SERVER, sequence, 0, PUSH, b"x", "e", number)
+    waiting = sum(len(one.sequence.pending) for one in streams._streams.values())
+    assert 0 < waiting <= 200_000 // 256
+
+
+def test_a_segment_far_away_is_counted_in_what_is_held() -> None:
+    side = Side(Streams())
+    side.syn()
+    assert side.packet(0, A) == [A]
+    assert side.packet(1 << 25, b"x" * 5000) == []
+    assert side.streams.held_bytes >= 5000
+    assert side.wait(6.0) == []
 
 
 def test_the_least_recently_used_stream_goes_first() -> None:
