@@ -21,9 +21,9 @@ after ``partial_seconds``, `advance` gives the part up to the first hole as a `C
 Fragments come in any order and several times. Where two overlap, the bytes that came first stay
 and the overlap is counted. Memory is bounded in datagrams, bytes and fragments of one datagram,
 of all sources and of each. Where there is no room left, `sipwatch.net.shares` says whose datagram
-goes: that of the source that holds most, then those whose first fragment is not there or is not
-what the caller cares for (``is_wanted``), last those of sources of whom such a datagram became
-complete lately. Nothing here raises on any input.
+goes: that of the source that holds most, then those whose first fragment is not what the caller
+cares for (``is_wanted``), then those without their first fragment, last those of sources of whom
+such a datagram became complete lately. Nothing here raises on any input.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from sipwatch.net.shares import Shares
+from sipwatch.net.shares import Shares, Worth
 
 #: Largest payload of an IP datagram, by the 16 bits of the length fields.
 MAX_PAYLOAD = 65_535
@@ -96,7 +96,18 @@ class Cut(NamedTuple):
 class _Datagram:
     """The fragments of one datagram: disjoint pieces sorted by offset."""
 
-    __slots__ = ("first", "holds", "is_copy", "offsets", "pieces", "size", "tag", "time", "total")
+    __slots__ = (
+        "first",
+        "holds",
+        "is_copy",
+        "offsets",
+        "pieces",
+        "size",
+        "tag",
+        "time",
+        "total",
+        "worth",
+    )
 
     def __init__(self, time: float, is_copy: bool) -> None:
         self.time = time
@@ -114,6 +125,7 @@ class _Datagram:
         #: Next header of the first fragment; -1 before it came or after it was handed on.
         self.first = -1
         self.tag: object = None
+        self.worth = Worth.UNKNOWN
 
     def beginning(self) -> bytes:
         """The bytes from the start up to the first one that is missing."""
@@ -220,6 +232,8 @@ class Reassembler:
         if offset == 0 and datagram.first < 0:
             datagram.first = protocol
             datagram.tag = tag
+            wanted = self._is_wanted(protocol, data)
+            datagram.worth = Worth.WANTED if wanted else Worth.UNWANTED
             if not datagram.is_copy:
                 self._partial[key] = datagram
         self._insert(datagram, offset, data, length)
@@ -232,7 +246,7 @@ class Reassembler:
             source,
             key,
             _DATAGRAM_COST + _PIECE_COST * len(datagram.pieces) + datagram.holds,
-            wanted=offset == 0 and self._is_wanted(protocol, data),
+            worth=datagram.worth,
             trusted=source in self._trusted,
         )
         self._keep_bounds(source)

@@ -17,6 +17,7 @@ from sipwatch.net.framing import (
     head_end,
     stun_length,
 )
+from sipwatch.net.shares import Worth
 
 #: Longest HTTP header section that is waited for.
 _MAX_HTTP_HEAD = 16_384
@@ -52,8 +53,8 @@ class Probe:
         "_search",
         "_seen",
         "_segments",
-        "begins_sip",
         "verdict",
+        "worth",
     )
 
     def __init__(self, counts: StreamCounts, *, from_start: bool) -> None:
@@ -65,8 +66,8 @@ class Probe:
         self._segments = 0
         self._seen = 0
         self.verdict: Kind | None = None
-        #: Whether what was seen first began with a start line.
-        self.begins_sip = False
+        #: By what was seen first, if that was a start line or surely was none.
+        self.worth = Worth.UNKNOWN
 
     @property
     def held(self) -> int:
@@ -97,7 +98,7 @@ class Probe:
             self._buffer = kept
         self.verdict = self._judge()
         if self.verdict in (Kind.OTHER, Kind.SIP) and not self._from_start:
-            self.begins_sip = self.verdict is Kind.SIP
+            self.worth = Worth.WANTED if self.verdict is Kind.SIP else Worth.UNWANTED
             self.verdict = None
             self._search = SipFramer(self._counts, searching=True)
             data, self._buffer = self._buffer, b""

@@ -3,43 +3,58 @@
 What waits for its other parts is held on account of an owner, the address that it came from::
 
     shares = Shares(share)
-    shares.put(owner, key, cost, wanted, trusted)   # or again, with what it costs by now
+    shares.put(owner, key, cost, worth, trusted)    # or again, with what it costs by now
     shares.drop(owner, key)
     owner, key = shares.next_to_go()
 
 The owner that holds most gives first, as soon as it holds more than ``share``: a flood from one
 address, or from a few, only pushes out itself. Where the addresses are forged none holds much;
-then those give first who have nothing that is ``wanted``, then those who have, and last those who
-are ``trusted``; which these are, the caller knows. Among equals the ones that began to hold first
-give in turn. Of one owner the oldest goes first that is not wanted, then the oldest.
+then those give first whose best is of least `Worth`, and last those who are ``trusted``; what is
+worth what, the caller knows. Among equals the ones that began to hold first give in turn. Of one
+owner the oldest goes first of what is worth least.
 
 Every step takes the same time, however many owners there are.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
 
-#: How soon those give who hold no more than their share; above that comes the logarithm of what
-#: the others hold.
-_TRUSTED, _WANTED, _UNKNOWN = 0, 1, 2
+
+class Worth(IntEnum):
+    """What is known of something that is held."""
+
+    #: Not what anybody waits for.
+    UNWANTED = 0
+    UNKNOWN = 1
+    WANTED = 2
+
+
+_TRUSTED = len(Worth)
 
 
 class _Owner(Generic[Key]):
-    __slots__ = ("cost", "level", "others", "trusted", "wanted")
+    __slots__ = ("cost", "items", "level", "trusted")
 
     def __init__(self) -> None:
-        #: Cost by key, the oldest first.
-        self.wanted: dict[Key, int] = {}
-        self.others: dict[Key, int] = {}
+        #: Cost by key, the oldest first, for each worth.
+        self.items: tuple[dict[Key, int], ...] = tuple({} for _ in Worth)
         self.cost = 0
         self.trusted = False
         self.level = -1
 
+    def count(self) -> int:
+        return sum(map(len, self.items))
+
     def oldest(self) -> Key:
-        return next(iter(self.others or self.wanted))
+        return next(key for items in self.items for key in items)
+
+    def standing(self) -> int:
+        """The worth of the best it has, more where it is trusted."""
+        return _TRUSTED if self.trusted else max(worth for worth in Worth if self.items[worth])
 
 
 class Shares(Generic[Key]):
@@ -58,19 +73,23 @@ class Shares(Generic[Key]):
         return len(self._owners)
 
     def put(
-        self, owner: bytes, key: Key, cost: int, *, wanted: bool = False, trusted: bool = False
+        self,
+        owner: bytes,
+        key: Key,
+        cost: int,
+        *,
+        worth: Worth = Worth.UNKNOWN,
+        trusted: bool = False,
     ) -> None:
-        """Hold ``key``, or note what it costs now; what was wanted or trusted once stays so."""
+        """Hold ``key``, or note what is known of it now. Who was trusted stays so."""
         holder = self._owners.get(owner)
         if holder is None:
             holder = self._owners[owner] = _Owner()
-        if wanted and key not in holder.wanted:
-            holder.wanted[key] = holder.others.pop(key, 0)
-        items = holder.wanted if key in holder.wanted else holder.others
-        more = cost - items.get(key, 0)
+        items = holder.items[worth]
+        before = items.get(key, 0) or _take(holder.items, key)
         items[key] = cost
-        holder.cost += more
-        self.cost += more
+        holder.cost += cost - before
+        self.cost += cost - before
         holder.trusted = holder.trusted or trusted
         self._rank(owner, holder)
 
@@ -79,10 +98,10 @@ class Shares(Generic[Key]):
         holder = self._owners.get(owner)
         if holder is None:
             return
-        cost = holder.others.pop(key, 0) or holder.wanted.pop(key, 0)
+        cost = _take(holder.items, key)
         holder.cost -= cost
         self.cost -= cost
-        if holder.others or holder.wanted:
+        if holder.cost:
             self._rank(owner, holder)
         else:
             del self._owners[owner]
@@ -91,9 +110,7 @@ class Shares(Generic[Key]):
     def of(self, owner: bytes) -> tuple[int, int]:
         """How many things an owner has, and what they cost."""
         holder = self._owners.get(owner)
-        if holder is None:
-            return 0, 0
-        return len(holder.wanted) + len(holder.others), holder.cost
+        return (holder.count(), holder.cost) if holder else (0, 0)
 
     def first_of(self, owner: bytes) -> Key:
         """What the owner of something would give first."""
@@ -109,12 +126,10 @@ class Shares(Generic[Key]):
         return owner, self.first_of(owner)
 
     def _rank(self, owner: bytes, holder: _Owner[Key]) -> None:
+        level = _TRUSTED - holder.standing()
         if holder.cost > self.share:
-            level = _UNKNOWN + holder.cost.bit_length()
-        elif holder.trusted:
-            level = _TRUSTED
-        else:
-            level = _WANTED if holder.wanted else _UNKNOWN
+            # By the logarithm of what it holds, above all who hold less than a share.
+            level = _TRUSTED + holder.cost.bit_length()
         if level != holder.level:
             self._leave(owner, holder.level)
             holder.level = level
@@ -126,3 +141,8 @@ class Shares(Generic[Key]):
             owners.pop(owner, None)
             if not owners:
                 del self._levels[level]
+
+
+def _take(items: tuple[dict[Key, int], ...], key: Key) -> int:
+    """Takes a key out wherever it is; what it cost, 0 if it is nowhere."""
+    return sum(by_worth.pop(key, 0) for by_worth in items)

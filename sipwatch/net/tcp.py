@@ -40,7 +40,7 @@ from sipwatch.net.framing import Framer, StreamCounts
 from sipwatch.net.probing import Kind, Probe
 from sipwatch.net.recognise import REQUEST_STARTS, STATUS_START, start_of
 from sipwatch.net.sequence import SEGMENT_COST, Segment, Sequence
-from sipwatch.net.shares import Shares
+from sipwatch.net.shares import Shares, Worth
 from sipwatch.net.types import Datagram, Endpoint
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
@@ -541,7 +541,7 @@ class Streams:
                 key[0][0],
                 key,
                 _NEWCOMER_COST + stream.held,
-                wanted=stream.probe is None or stream.probe.begins_sip,
+                worth=Worth.WANTED if stream.probe is None else stream.probe.worth,
                 trusted=(key[1], key[0]) in self._streams,
             )
         elif stream.held:

@@ -16,10 +16,9 @@ from sipwatch.net.frames import FrameDecoder
 from sipwatch.net.types import Batch, Datagram
 from sipwatch.pipeline import Pipeline
 
-#: Packets of a flood before each message, and before each further packet of one. More datagrams
-#: than may wait at once (`fragments.Limits`) between two fragments would push theirs out, as in
-#: every host.
-BEFORE_A_MESSAGE, WITHIN_A_MESSAGE = 3_000, 50
+#: Packets of a flood before each message, and before each further packet of one: there more than
+#: the limits of fragments and of new streams let wait at once.
+BEFORE_A_MESSAGE, WITHIN_A_MESSAGE = 1_000, 6_000
 #: What the limits of streams and fragments add up to, and the tables around them.
 MOST_BYTES = 96 << 20
 
@@ -35,6 +34,10 @@ _DICE = random.Random(11)
 
 def _host() -> bytes:
     return b"\x0a" + _DICE.randbytes(3)
+
+
+def _of_few() -> bytes:
+    return b"\x0a\x77\x00" + bytes([_DICE.randrange(20)])
 
 
 def _segment(flags: int, data: bytes, destination: bytes = b"\x0a\x09\x00\x01") -> bytes:
@@ -61,6 +64,13 @@ def first_fragments() -> bytes:
     return ethernet(ipv4(udp + bytes(1000), 17, _host(), _host(), _DICE.randrange(65_536), 0x2000))
 
 
+def fragments_of_sip() -> bytes:
+    """Of few hosts: who holds most gives first, whatever it is."""
+    udp = struct.pack("!HHHH", 5060, 5060, 4000, 0) + b"INVITE sip:a@b SIP/2.0\r\n"
+    data = udp.ljust(1000, b"x")
+    return ethernet(ipv4(data, 17, _of_few(), _host(), _DICE.randrange(65_536), 0x2000))
+
+
 def fragments_without_end() -> bytes:
     """Pieces of few datagrams, in any place."""
     place = 0x2000 | _DICE.randrange(8000)
@@ -85,7 +95,15 @@ def flooded(frames: list[Frame], flood: Callable[[], bytes]) -> Iterator[Frame]:
 
 @pytest.mark.parametrize("carrier", ["UDP", "TCP", "IPv4 fragments"])
 @pytest.mark.parametrize(
-    "flood", [syns, half_messages, streams_with_gaps, first_fragments, fragments_without_end]
+    "flood",
+    [
+        syns,
+        half_messages,
+        streams_with_gaps,
+        first_fragments,
+        fragments_of_sip,
+        fragments_without_end,
+    ],
 )
 def test_a_call_in_a_flood(carrier: str, flood: Callable[[], bytes]) -> None:
     datagrams = [one.item for one in Play("flood").run(PLAY)]

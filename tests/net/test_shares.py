@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipwatch.net.shares import Shares
+from sipwatch.net.shares import Shares, Worth
 
-A, B, C = b"a", b"b", b"c"
+A, B, C, D = b"a", b"b", b"c", b"d"
 
 
 def order(shares: Shares[int]) -> list[tuple[bytes, int]]:
@@ -38,22 +38,25 @@ def test_the_greatest_of_them_before_the_great() -> None:
     assert order(shares) == [(B, 2), (C, 3), (A, 1)]
 
 
-def test_unknown_then_wanted_then_trusted() -> None:
+def test_unwanted_then_unknown_then_wanted_then_trusted() -> None:
     shares: Shares[int] = Shares(100)
-    shares.put(C, 1, 10, trusted=True)
-    shares.put(B, 2, 10, wanted=True)
-    shares.put(A, 3, 10)
-    assert order(shares) == [(A, 3), (B, 2), (C, 1)]
+    shares.put(C, 1, 10, worth=Worth.UNWANTED, trusted=True)
+    shares.put(B, 2, 10, worth=Worth.WANTED)
+    shares.put(D, 3, 10)
+    shares.put(A, 4, 10, worth=Worth.UNWANTED)
+    assert order(shares) == [(A, 4), (D, 3), (B, 2), (C, 1)]
 
 
 def test_of_one_owner_the_oldest_and_the_wanted_last() -> None:
     shares: Shares[int] = Shares(100)
-    shares.put(A, 1, 10, wanted=True)
+    shares.put(A, 1, 10, worth=Worth.WANTED)
     shares.put(A, 2, 10)
     shares.put(A, 3, 10)
-    shares.put(A, 2, 12, wanted=True)
-    assert shares.first_of(A) == 3
-    assert order(shares) == [(A, 3), (A, 1), (A, 2)]
+    shares.put(A, 4, 10, worth=Worth.UNWANTED)
+    shares.put(A, 2, 12, worth=Worth.WANTED)
+    assert shares.first_of(A) == 4
+    assert shares.of(A) == (4, 42)
+    assert order(shares) == [(A, 4), (A, 3), (A, 1), (A, 2)]
 
 
 def test_equals_give_in_turn() -> None:
@@ -73,17 +76,23 @@ def test_what_was_not_held_is_not_dropped() -> None:
 
 
 _STEP = st.tuples(
-    st.sampled_from([A, B, C]), st.integers(0, 6), st.integers(0, 90), st.booleans(), st.booleans()
+    st.sampled_from([A, B, C]),
+    st.integers(0, 6),
+    st.integers(0, 90),
+    st.sampled_from(Worth),
+    st.booleans(),
 )
 
 
 @given(st.lists(_STEP, max_size=60))
-def test_any_use_agrees_with_a_plain_model(steps: list[tuple[bytes, int, int, bool, bool]]) -> None:
+def test_any_use_agrees_with_a_plain_model(
+    steps: list[tuple[bytes, int, int, Worth, bool]],
+) -> None:
     shares: Shares[int] = Shares(100)
     held: dict[bytes, dict[int, int]] = {}
-    for owner, key, cost, wanted, trusted in steps:
+    for owner, key, cost, worth, trusted in steps:
         if cost:
-            shares.put(owner, key, cost, wanted=wanted, trusted=trusted)
+            shares.put(owner, key, cost, worth=worth, trusted=trusted)
             held.setdefault(owner, {})[key] = cost
         else:
             shares.drop(owner, key)
