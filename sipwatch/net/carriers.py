@@ -247,9 +247,18 @@ class Tcp:
 class Sctp:
     """SIP over SCTP."""
 
+    #: Counters of the associations that tell of what nobody will read, and their reasons.
+    _LOST: ClassVar[dict[str, str]] = {
+        "cut": "chunks cut short",
+        "unfinished": "chunks of messages not complete",
+        "interleaved": "interleaved chunks (I-DATA)",
+        "evicted": "too many associations at once",
+    }
+
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
         self._associations: Associations | None = None
+        self._deltas = _Deltas()
         dispatch.protocols[ip.SCTP] = Layer("SCTP", self._receive)
 
     def _receive(self, packet: Packet, start: int, end: int) -> None:
@@ -271,6 +280,24 @@ class Sctp:
                     message.payload[offset:],
                 )
         self._dispatch.counts.ip_other += other
+
+    def set_ports(self, ports: frozenset[int]) -> None:
+        """SIP is known by its content."""
+
+    def advance(self, now: float) -> Batch:
+        """Nothing waits for time to pass; the losses are counted."""
+        held = self._associations
+        grown = {} if held is None else self._deltas.since(held.stats())
+        self._dispatch.counts.not_decoded.update(
+            {("sctp", self._LOST[name]): by for name, by in grown.items() if name in self._LOST}
+        )
+        return []
+
+    def finish(self) -> Batch:
+        """What is not complete at the end stays unread."""
+        if self._associations is not None:
+            self._associations.finish()
+        return self.advance(0.0)
 
 
 class Mirrors:

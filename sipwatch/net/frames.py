@@ -50,10 +50,13 @@ class FrameDecoder(Dispatch):
         self._ports = ports
         carriers.Tunnels(self)
         carriers.Mirrors(self)
-        carriers.Sctp(self)
         self._tcp = carriers.Tcp(self, ports)
         #: Those that hold something back.
-        self._carriers: tuple[carriers.Carrier, ...] = (carriers.Fragments(self), self._tcp)
+        self._carriers: tuple[carriers.Carrier, ...] = (
+            carriers.Fragments(self),
+            self._tcp,
+            carriers.Sctp(self),
+        )
 
     @property
     def ports(self) -> frozenset[int]:

@@ -140,6 +140,11 @@ class Associations:
         self._counts["messages"] += len(messages)
         return messages
 
+    def finish(self) -> None:
+        """The capture has ended: nothing is kept."""
+        for key in list(self._directions):
+            self._forget(key)
+
     def _take(self, key: _Key, number: int, chunk: _Chunk) -> tuple[int, bytes] | None:
         """Note one DATA chunk; protocol and bytes of the user message that it completes."""
         direction = self._directions.pop(key, None)

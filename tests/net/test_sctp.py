@@ -6,9 +6,12 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP
 from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkData, SCTPChunkHeartbeatReq
+from scapy.packet import Raw
 from sip_texts import SDP, request, response
 
+from sipwatch.net.frames import FrameDecoder
 from sipwatch.net.sctp import Associations, Limits, UserMessage
 
 A, B = request(body=SDP), response()
@@ -150,3 +153,17 @@ def test_no_input_raises_or_grows(packets: list[bytes]) -> None:
         associations.receive(packet)
         assert 0 <= associations.held_bytes <= limits.size
         assert len(associations) <= limits.associations
+
+
+def test_what_is_lost_is_named_in_the_counts() -> None:
+    decoder = FrameDecoder()
+    chunks = [bytes(pieces(A, 1, 70)[0]), b"\x40\x03\x00\x1c" + bytes(24), b"\x00\x03\x01\x00"]
+    for number, chunk in enumerate(chunks):
+        packet = IP(src="192.0.2.1", dst="192.0.2.2", proto=132) / Raw(bytes(HEAD)[:12] + chunk)
+        assert decoder.decode(1.0, bytes(packet), 101, "file", number) == []
+    assert decoder.finish() == []
+    assert decoder.counts.not_decoded == {
+        ("sctp", "chunks of messages not complete"): 1,
+        ("sctp", "interleaved chunks (I-DATA)"): 1,
+        ("sctp", "chunks cut short"): 1,
+    }
