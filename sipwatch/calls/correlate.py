@@ -22,12 +22,16 @@ from sipwatch.calls.pairing import (
     TOGETHER_SECONDS,
     contradicted,
     end_of_leg,
+    ended_by,
     is_over,
     led_to,
     lifeless,
+    long_gone,
     pairing_evidence,
+    put_through,
     same_target,
     talking,
+    talks_on,
 )
 from sipwatch.calls.pickup import ELSEWHERE_CAUSES, taker_of
 from sipwatch.calls.settings import Places, TrackerSettings
@@ -311,7 +315,7 @@ class Correlator:
             same = arrivals.by_identity.get(key)
             if same:
                 for serial, other in islice(reversed(same.items()), _MOST_CANDIDATES):
-                    if other is not attempt:
+                    if other is not attempt and not long_gone(other, now):
                         found[serial] = other
         for other in self._linked(invite, arrivals):
             if other is not attempt:
@@ -462,7 +466,10 @@ class Correlator:
 
     def wait_until(self, attempt: Attempt, now: float) -> float | None:
         """When to look again, or None when no open leg can change the outcome any more."""
-        if attempt.candidates or (attempt.role == "agent" and attempt.parent is None):
+        open_ended = len(attempt.candidates) > 1 and talks_on(attempt) and "ends" in self._rules
+        if open_ended and (attempt.parent is None or not put_through(attempt, attempt.parent)):
+            self._reconsider(attempt)
+        elif attempt.candidates or (attempt.role == "agent" and attempt.parent is None):
             self.resolve(attempt)
         if "pickup" in self._rules and attempt.cancel_at is not None:
             self._take(attempt)
@@ -510,14 +517,21 @@ class Correlator:
             end = end_of_leg(suitor)
             if end is not None and end > now - 2 * TOGETHER_SECONDS:
                 continue  # it has just ended; its own time to be judged comes
+            if talks_on(suitor) and len(suitor.candidates) > 1 and contradicted(suitor, caller):
+                self._refuse(suitor, caller)
+                continue
             if end is not None or suitor.answered_at is not None or lifeless(suitor):
                 self.resolve(suitor)
                 continue
-            caller.suitors.remove(suitor)
-            if caller in suitor.candidates:
-                suitor.candidates.remove(caller)
-            if suitor.parent is caller:
-                self._release_child(suitor)
+            self._refuse(suitor, caller)
+
+    def _refuse(self, suitor: Attempt, caller: Attempt) -> None:
+        """This caller is not the one; the others may be."""
+        caller.suitors.remove(suitor)
+        if caller in suitor.candidates:
+            suitor.candidates.remove(caller)
+        if suitor.parent is caller:
+            self._release_child(suitor)
 
     def _release_child(self, child: Attempt) -> None:
         best = self._matcher.best(child, final=True)
@@ -527,11 +541,17 @@ class Correlator:
             self._calls.leave(child)
             self._calls.begin(child)
 
+    def _reconsider(self, attempt: Attempt) -> None:
+        """Judge the pairing with what is known, but not for good: the end of the talk will tell."""
+        best = self._matcher.best(attempt, final=True)
+        if best is not None and best is not attempt.parent:
+            self._pair(attempt, best, [])
+
     def resolve(self, attempt: Attempt) -> None:
         """Judge the pairing with all that is known by now, for good."""
         if not attempt.candidates and attempt.parent is not None:
             return
-        if self._confirmed(attempt):
+        if self._confirmed(attempt) or self._with_answerer(attempt):
             return
         best = self._matcher.best(attempt, final=True)
         if best is None and not attempt.ambiguous and attempt.role == "agent":
@@ -558,13 +578,40 @@ class Correlator:
             attempt.correlation = why
             if len(attempt.candidates) == 1:
                 self._matcher.learn_route(attempt, best)
+            self._follow(attempt, best)
         elif attempt.ambiguous:
             attempt.correlation = [f"ambiguous: {attempt.ambiguous} callers fit"]
             self.counts["ambiguous"] += 1
+        self._decided(attempt)
+
+    def _decided(self, attempt: Attempt) -> None:
         for other in attempt.candidates:
             if attempt in other.suitors:
                 other.suitors.remove(attempt)
         attempt.candidates = []
+
+    def _with_answerer(self, attempt: Attempt) -> bool:
+        """A leg begun together with this one, for the same caller, was answered and ended it."""
+        if "siblings" not in self._rules:
+            return False
+        for other in attempt.group:
+            if other is attempt or other.call is None or not ended_by(attempt, other):
+                continue
+            if other.call is not attempt.call:
+                self._calls.join(attempt, other.parent, other.call)
+                attempt.hidden_parent = other.parent is None
+            attempt.correlation = ["another leg for the same caller was answered just then"]
+            self._decided(attempt)
+            return True
+        return False
+
+    def _follow(self, attempt: Attempt, caller: Attempt) -> None:
+        """Legs that this one's answer ended go where it goes."""
+        if attempt.answered_at is None or caller.call is None or "siblings" not in self._rules:
+            return
+        for other in attempt.group:
+            if other is not attempt and other.call is not caller.call and ended_by(other, attempt):
+                self._calls.join(other, caller, caller.call)
 
     def _confirmed(self, attempt: Attempt) -> bool:
         """The common case: one candidate, the same identity, and nothing against it."""
@@ -635,6 +682,8 @@ class Correlator:
 
     def over(self, attempt: Attempt, now: float) -> None:
         """Neither transaction nor dialog is left of this attempt."""
+        if attempt.candidates:
+            self.resolve(attempt)
         self._part(attempt, now)
         self._depart(attempt)
         if attempt.role == "caller":
@@ -663,10 +712,7 @@ class Correlator:
 
     def release(self, attempt: Attempt) -> None:
         """Evicted: nobody waits for it, and it waits for nobody."""
-        for other in attempt.candidates:
-            if attempt in other.suitors:
-                other.suitors.remove(attempt)
-        attempt.candidates = []
+        self._decided(attempt)
         attempt.suitors.clear()
 
     def finish(self, now: float) -> None:

@@ -12,6 +12,7 @@ from sipwatch.calls.pairing import (
     named,
     prompt_score,
     ringing_elsewhere,
+    rung_already,
     talking,
     together_score,
 )
@@ -91,6 +92,8 @@ class Matcher:
         elif not alone and ringing_elsewhere(caller, attempt):
             # A queue may ring another agent beside one that rings; a Dial or bridge hardly does.
             score -= 0.5 if caller.answered_at is not None else 1.5
+        if rung_already(caller, attempt):
+            score -= 4.0
         if final and "ends" in self._rules:
             score += together_score(attempt, caller) + group_score(attempt, caller)
         if not alone:
@@ -133,4 +136,5 @@ def is_plain(attempt: Attempt, caller: Attempt) -> bool:
         not attempt.identity.isdisjoint(caller.identity)
         and caller.started_at <= attempt.started_at + SKEW_SECONDS
         and not talking(caller, attempt.started_at)
+        and not rung_already(caller, attempt)
     )

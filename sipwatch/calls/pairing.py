@@ -57,6 +57,17 @@ def is_over(attempt: Attempt) -> bool:
     return attempt.dialog_over or (end_of_leg(attempt) is not None and not to_be_retried(attempt))
 
 
+def long_gone(caller: Attempt, now: float) -> bool:
+    """This caller's leg ended a while ago, and nobody was transferred: it causes no more legs."""
+    end = end_of_leg(caller)
+    return (
+        end is not None
+        and end < now - OUTLIVES_SECONDS
+        and caller.refer_at is None
+        and not to_be_retried(caller)
+    )
+
+
 def to_be_retried(attempt: Attempt) -> bool:
     """Whether its sender will send credentials."""
     return attempt.final_status in (401, 407) and not attempt.settled
@@ -105,6 +116,18 @@ def ringing_elsewhere(caller: Attempt, attempt: Attempt) -> bool:
     return False
 
 
+def rung_already(caller: Attempt, attempt: Attempt) -> bool:
+    """The same device is ringing for this caller: nobody calls it twice at once for one."""
+    return any(
+        child is not attempt
+        and child.started_at <= attempt.started_at
+        and child.first_response_at is not None  # of a dead one no message says when it is given up
+        and same_target(child, attempt)
+        and ((end := end_of_leg(child)) is None or end > attempt.started_at)
+        for child in caller.children
+    )
+
+
 def prompt_score(attempt: Attempt, caller: Attempt) -> float:
     """What the time from the nearest cause to this leg says for its caller."""
     now = attempt.started_at
@@ -143,6 +166,12 @@ def group_score(attempt: Attempt, caller: Attempt) -> float:
     return score
 
 
+def ended_by(attempt: Attempt, other: Attempt) -> bool:
+    """The other leg's answer ended this one: both rang for one caller."""
+    gone, taken = attempt.cancel_at, other.answered_at
+    return gone is not None and taken is not None and 0.0 <= gone - taken <= TOGETHER_SECONDS
+
+
 def _worth(delay: float) -> float:
     before, score = 0.0, _PROMPT[0][1]
     for until, value in _PROMPT:
@@ -160,7 +189,7 @@ def together_score(attempt: Attempt, caller: Attempt) -> float:
     """What simultaneous answers and ends say for, and outliving says against, this pair."""
     score = 1.5 * _follows(caller.first_18x_at, attempt.first_18x_at, RINGING_TOGETHER_SECONDS)
     score += 4.0 * _follows(caller.answered_at, attempt.answered_at, TOGETHER_SECONDS)
-    if _unheeded(attempt, caller):
+    if _unheeded(attempt, caller) or _sent_away(attempt, caller):
         score -= 3.0
     ends = _ends_together(attempt, caller)
     if ends:
@@ -173,12 +202,33 @@ def contradicted(attempt: Attempt, caller: Attempt) -> bool:
     return _unheeded(attempt, caller) or _outlived(attempt, caller)
 
 
+def talks_on(attempt: Attempt) -> bool:
+    """This leg was answered, and nothing has ended it yet."""
+    return attempt.answered_at is not None and end_of_leg(attempt) is None
+
+
+def put_through(attempt: Attempt, caller: Attempt) -> bool:
+    """The caller's 2xx came at once after the agent's: no queue's or menu's, long before."""
+    return _follows(caller.answered_at, attempt.answered_at, TOGETHER_SECONDS) > 0
+
+
 def _unheeded(attempt: Attempt, caller: Attempt) -> bool:
     """The agent answered, and the caller was not put through."""
     at = attempt.answered_at
     if at is None or attempt.cancel_at is not None:
         return False
     return caller.answered_at is None or caller.answered_at > at + 1.0
+
+
+def _sent_away(attempt: Attempt, caller: Attempt) -> bool:
+    """The PBX ended the agent's talk, as it does when his caller has left, but this one stayed."""
+    at = attempt.bye_at
+    if at is None or attempt.bye_by != "caller" or attempt.answered_at is None:
+        return False
+    if caller.refer_at is not None or attempt.refer_at is not None:
+        return False
+    his = end_of_leg(caller)
+    return his is None or his > at + TOGETHER_SECONDS
 
 
 def _outlived(attempt: Attempt, caller: Attempt) -> bool:
@@ -196,6 +246,8 @@ def _outlived(attempt: Attempt, caller: Attempt) -> bool:
 def _ends_together(attempt: Attempt, caller: Attempt) -> float:
     """1 for ends at the same moment down to 0 for ends that have nothing to do with each other."""
     mine = end_of_leg(attempt)
+    if mine is None:
+        mine = attempt.icmp_at  # nobody tells its sender anything else
     if mine is None:
         return 0.0
     left = caller.cancel_at
