@@ -15,6 +15,7 @@ from sipwatch.calls.pairing import (
     rung_already,
     talking,
     together_score,
+    tried_before,
 )
 from sipwatch.calls.types import Attempt
 
@@ -94,6 +95,8 @@ class Matcher:
             score -= 0.5 if caller.answered_at is not None else 1.5
         if rung_already(caller, attempt):
             score -= 4.0
+        elif not alone and tried_before(caller, attempt):
+            score += 0.75
         if final and "ends" in self._rules:
             score += together_score(attempt, caller) + group_score(attempt, caller)
         if not alone:

@@ -128,6 +128,19 @@ def rung_already(caller: Attempt, attempt: Attempt) -> bool:
     )
 
 
+def tried_before(caller: Attempt, attempt: Attempt) -> bool:
+    """This caller waits in a queue that has tried the device for him: it will do so again."""
+    if caller.answered_at is None:
+        return False
+    return any(
+        child is not attempt
+        and same_target(child, attempt)
+        and (end := end_of_leg(child)) is not None
+        and end <= attempt.started_at
+        for child in caller.children
+    )
+
+
 def prompt_score(attempt: Attempt, caller: Attempt) -> float:
     """What the time from the nearest cause to this leg says for its caller."""
     now = attempt.started_at
