@@ -671,6 +671,16 @@ class Correlator:
 
     # --- ends ---------------------------------------------------------------------------------
 
+    def root_of(self, attempt: Attempt) -> Attempt | None:
+        """The leg with which this one's call begins; None while that may still change."""
+        if attempt.call is None:
+            return None
+        if attempt.hidden_parent and any(
+            ended_by(attempt, o) and o.candidates for o in attempt.group
+        ):
+            return None  # it goes where the leg goes that was answered
+        return attempt.call.root
+
     def settled(self, attempt: Attempt, now: float) -> None:
         """Its verdict stands: its caller may be waiting for it."""
         self._calls.end_left(now)

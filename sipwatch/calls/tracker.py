@@ -727,6 +727,7 @@ class Tracker:
         self.events.append(AttemptEnded(attempt, now))
         if attempt.answered_at is None:
             attempt.dialog_over = True
+            attempt.call_root = self.correlator.root_of(attempt)
             self._forget(attempt, now)
         self.correlator.settled(attempt, now)
 
@@ -741,6 +742,7 @@ class Tracker:
         self.events.append(DialogEnded(attempt, now))
         self._forget(attempt, now)
         self.correlator.over(attempt, now)
+        attempt.call_root = self.correlator.root_of(attempt)
 
     def _forget(self, attempt: Attempt, now: float) -> None:
         self.wheel.clear(attempt)

@@ -145,6 +145,7 @@ class Attempt:
         "bye_reasons",
         "call",
         "call_id",
+        "call_root",
         "caller_request_at",
         "cancel",
         "cancel_answered_at",
@@ -346,6 +347,9 @@ class Attempt:
     parent: Attempt | None
     children: list[Attempt]
     call: Call | None
+    #: The leg with which its call begins, as it was when the record was complete; None where that
+    #: cannot be told yet.
+    call_root: Attempt | None
     #: Callers that may have caused this agent's leg, best first, until the pairing is settled.
     candidates: list[Attempt]
     #: Those of them that a header of this leg names.
@@ -432,7 +436,7 @@ class Attempt:
         self.values = []
         self.arrivals = None
         self.arrived = False
-        self.parent = self.call = None
+        self.parent = self.call = self.call_root = None
         self.children = []
         self.candidates = []
         self.linked = []
@@ -453,13 +457,20 @@ class Attempt:
 
     def untie(self) -> None:
         """Let go of the other legs of the call, after all of it was said."""
-        self.parent = self.call = self.replaced_by = None
+        self.parent = self.call = self.call_root = self.replaced_by = None
         self.children = []
         self.candidates = []
         self.linked = []
         self.suitors = []
         self.rivals = []
         self.group = []
+
+    @property
+    def root(self) -> Attempt | None:
+        """The leg with which its call begins, as its record says it."""
+        if self.dialog_over:
+            return self.call_root
+        return None if self.call is None else self.call.root
 
     @property
     def incomplete(self) -> bool:

@@ -12,7 +12,7 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import TypeVar
 
 from sipwatch.calls.types import Attempt, Call, Verdict
-from sipwatch.sinks.identity import attempt_id, call_id
+from sipwatch.sinks.identity import attempt_id
 from sipwatch.sinks.record import (
     ATTEMPT_FIELDS,
     OPEN_VERDICT,
@@ -85,7 +85,7 @@ def attempt_line(attempt: Attempt, style: RecordStyle = PLAIN) -> str:
     if invite is None and attempt.cancel is None:
         uri = "null"
     last = last_response(attempt)
-    call = attempt.call
+    root = attempt.root
     key = (attempt.source, attempt.destination, attempt.direction, attempt.peer, attempt.transport)
     identity = attempt_id(attempt)
     reasons = deciding_reasons(attempt)
@@ -94,7 +94,7 @@ def attempt_line(attempt: Attempt, style: RecordStyle = PLAIN) -> str:
     return _TEMPLATE % (
         f'"{identity}"',
         _quoted(attempt.call_id.decode("utf-8", "replace")),
-        "null" if call is None else f'"{identity if call.root is attempt else call_id(call)}"',
+        "null" if root is None else f'"{identity if root is attempt else attempt_id(root)}"',
         attempt.started_at,
         "null" if ended is None else f"{ended:.6f}",
         _flows.get(key) or _flow(attempt, key),

@@ -16,8 +16,8 @@ def agent_of(attempt: Attempt, agents: Agents, call: Call | None = None) -> str 
     the phone that picked a call up. `call` is for attempts that were untied from theirs.
     """
     caller = caller_of(attempt).user
-    call = call or attempt.call
-    if attempt.role == "caller" and call is not None and call.root is not attempt:
+    root = call.root if call is not None else attempt.root
+    if attempt.role == "caller" and root is not None and root is not attempt:
         users = [caller]
     else:
         users = [user_in_uri(request_uri_of(attempt) or ""), called_of(attempt).user]

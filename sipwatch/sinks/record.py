@@ -137,7 +137,7 @@ def attempt_record(attempt: Attempt, style: RecordStyle = PLAIN) -> dict[str, An
         "kind": "attempt",
         "id": attempt_id(attempt),
         "call_id": attempt.call_id.decode("utf-8", "replace"),
-        "call": None if attempt.call is None else call_id(attempt.call),
+        "call": None if attempt.root is None else attempt_id(attempt.root),
         "started_at": _seconds(attempt.started_at),
         "ended_at": _seconds(attempt.ended_at),
         "transport": attempt.transport,

@@ -32,19 +32,24 @@ class Outcome:
     attempts: list[Attempt] = field(default_factory=list)
     dialogs: list[Attempt] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    #: Branch of the caller's leg by serial, as it was when the attempt was said.
-    parents: dict[int, bytes] = field(default_factory=dict)
+    #: Branch of the leg with which its call begins, by serial.
+    roots: dict[int, bytes] = field(default_factory=dict)
 
     def take(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, AttemptEnded):
                 attempt = event.attempt
                 self.attempts.append(attempt)
-                self.parents[attempt.serial] = attempt.parent.branch if attempt.parent else b""
+                if attempt.answered_at is None:
+                    self._complete(attempt)
             elif isinstance(event, DialogEnded):
                 self.dialogs.append(event.attempt)
+                self._complete(event.attempt)
             elif isinstance(event, CallEnded):
                 self.calls.append(event.call)
+
+    def _complete(self, attempt: Attempt) -> None:
+        self.roots[attempt.serial] = attempt.root.branch if attempt.root else b""
 
     def attempt_of(self, call_id: bytes) -> Attempt:
         (found,) = [a for a in self.attempts if a.call_id == call_id]
@@ -120,7 +125,7 @@ def fingerprint(outcome: Outcome) -> tuple[list[object], list[object]]:
             a.call_id, a.branch, a.started_at, a.ended_at, a.verdict, a.crossed_verdict, a.end,
             a.closed_by, a.role, a.direction, a.legs, a.retransmissions, a.copies,
             a.ring_duration, a.post_dial_delay, a.talk_duration, tuple(a.correlation),
-            outcome.parents[a.serial], a.ambiguous,
+            outcome.roots.get(a.serial), a.ambiguous,
         )
         for a in outcome.attempts
     ]  # fmt: skip
