@@ -32,6 +32,7 @@ types: $(VENV)/installed-dev
 
 bench: packages $(VENV)/installed-dev
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/correlation.py
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_outcomes.py
