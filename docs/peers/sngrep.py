@@ -33,7 +33,10 @@ _WIDTH = 260
 _TALLEST = 9_000
 #: Lines of the screen besides the list.
 _FRAME_LINES = 12
-_PATIENCE = 180.0
+#: Seconds for one run; on a busy machine its screen was seen to stand still for good before the
+#: list was whole, and the next run to succeed.
+_PATIENCE = 45.0
+_RUNS = 4
 _PAUSE = 0.1
 _SHOWN = re.compile(r"Calls: (\d+)(?: \((\d+) displayed\))?")
 
@@ -51,7 +54,7 @@ def call_states(call_ids: Mapping[Path, Set[str]]) -> dict[Path, dict[str, str]]
         with tempfile.TemporaryDirectory(prefix="sngrep-", ignore_cleanup_errors=True) as scratch:
             joined = Path(scratch, "joined.pcap")
             join(group, joined, "pcap")
-            states = _read(joined, sum(len(call_ids[path]) for path in group), Path(scratch))
+            states = _insist(joined, sum(len(call_ids[path]) for path in group), Path(scratch))
         for path in group:
             found[path] = {c: states[c] for c in call_ids[path] if c in states}
     return found
@@ -72,6 +75,13 @@ def _groups(call_ids: Mapping[Path, Set[str]]) -> list[list[Path]]:
         else:
             groups.append((link, set(wanted), [path]))
     return [members for _, _, members in groups]
+
+
+def _insist(capture: Path, dialogs: int, scratch: Path) -> dict[str, str]:
+    for _ in range(_RUNS - 1):
+        with suppress(ProgramError):
+            return _read(capture, dialogs, scratch)
+    return _read(capture, dialogs, scratch)
 
 
 def _read(capture: Path, dialogs: int, scratch: Path) -> dict[str, str]:
