@@ -1,8 +1,11 @@
 """Which INVITE an ICMP unreachable quotes (outcomes.md section 4).
 
-In this order: by Call-ID, where the quote reaches it; by IP identification or UDP length and
-checksum, which eight bytes of UDP hold (RFC 792); else the last INVITE sent on that flow, unless
-the numbers that are there say that another datagram is quoted: an OPTIONS goes the same way.
+In this order: by the branch of its Via or by Call-ID, where the quote reaches them; by UDP length
+and checksum or IP identification, which eight bytes of UDP hold (RFC 792); else the last INVITE
+sent on that flow, unless something says that another datagram is quoted: an OPTIONS, a response or
+media may go the same way.
+
+Anybody can send an ICMP message. One that quotes what was never seen is nobody's.
 """
 
 from __future__ import annotations
@@ -16,8 +19,14 @@ from sipwatch.calls.types import Attempt, Report
 #: cost a walk through all calls each.
 MOST_COMPARED = 1000
 
-#: RFC 3261 section 20.8, with its short form; white space may stand before the colon (25.1).
-_CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:([^\r\n]*)\r", re.IGNORECASE)
+#: Bytes that tell an INVITE from all other methods (INFO begins alike).
+_TELLING = 3
+
+#: RFC 3261 section 20.8 and 20.42, with their short forms; white space may stand before the colon
+#: (25.1). The value must have ended: a quote may be cut anywhere.
+_CALL_ID = re.compile(rb"\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*[\r\n]", re.IGNORECASE)
+_VIA = re.compile(rb"\n(?:via|v)[ \t]*:[^\r\n,]*[\r\n,]", re.IGNORECASE)
+_BRANCH = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*(z9hG4bK[^\s;,]*)", re.IGNORECASE)
 
 
 def quoted(
@@ -27,46 +36,68 @@ def quoted(
     last: Attempt | None,
 ) -> Attempt | None:
     """The attempt whose INVITE could not be delivered; ``last`` is the flow's last one."""
-    payload = report.payload
-    is_text = payload[:1].isalpha()
-    if is_text and not b"INVITE ".startswith(payload[:7]):
+    text = report.payload.lstrip(b"\r\n")
+    if not b"INVITE ".startswith(text[:7]) or (report.payload and not text):
         return None
-    named = _CALL_ID.search(payload)
+    named = _CALL_ID.search(text)
     if named is not None:
-        legs = by_call_id.get(named[1].strip(), ())
-        return next((leg for leg in legs if leg.destination == report.destination), None)
-    if last is None:
+        return _by_name(report, text, by_call_id.get(named[1], ()))
+    if last is None or last.invite is None:
         return None
     for number, attempt in enumerate(newest_first):
         if number == MOST_COMPARED:
             break
         if _is_of_flow(attempt, report) and _is_numbered(attempt, report):
             return attempt
-    if is_text or _may_be(last, report):
+    if len(text) >= _TELLING or _may_be(last, report):
         return last
     return None
 
 
+def _by_name(report: Report, text: bytes, legs: Sequence[Attempt]) -> Attempt | None:
+    """Of the legs with the Call-ID of the quote the one that it is of.
+
+    The branch tells, whatever NAT made of the addresses. Without one to compare (RFC 2543) they
+    must be those of the leg, the destination at least.
+    """
+    top = _VIA.search(text)
+    branch = _BRANCH.search(top[0]) if top is not None else None
+    if branch is not None:
+        return next((leg for leg in legs if leg.leg_branch == branch[1]), None)
+    there = [leg for leg in legs if leg.destination == report.destination]
+    return next((leg for leg in there if leg.source == report.source), there[0] if there else None)
+
+
 def _is_of_flow(attempt: Attempt, report: Report) -> bool:
-    return attempt.destination == report.destination and attempt.source == report.source
+    """Whether its INVITE was seen to go that way; of others only an answer or a CANCEL was."""
+    return (
+        attempt.destination == report.destination
+        and attempt.source == report.source
+        and attempt.invite is not None
+    )
 
 
 def _is_numbered(attempt: Attempt, report: Report) -> bool:
     """Whether one of its transmissions has the numbers of the quoted datagram."""
     return any(
-        (ip_id >= 0 and ip_id == report.ip_id) or (check >= 0 and check == report.udp_check)
+        _has_length(check, report)
+        and ((ip_id > 0 and ip_id == report.ip_id) or (check >= 0 and check == report.udp_check))
         for ip_id, check in attempt.ip_ids
     )
+
+
+def _has_length(check: int, report: Report) -> bool:
+    """Whether nothing contradicts that the lengths of the datagrams are the same."""
+    return check < 0 or report.udp_check < 0 or check >> 16 == report.udp_check >> 16
 
 
 def _may_be(last: Attempt, report: Report) -> bool:
     """Whether nothing says that the quoted datagram is another one.
 
-    Without an identification (IPv6) a datagram of the same length may be it: checksums are filled
-    in behind the capture where cards do that.
+    An identification of zero says nothing (RFC 6864 section 4.1), and IPv6 has none. A datagram of
+    the same length may be it then: checksums are filled in behind the capture where cards do that.
     """
-    if report.ip_id >= 0:
-        return False
-    if report.udp_check < 0:
-        return True
-    return any(check < 0 or check >> 16 == report.udp_check >> 16 for _, check in last.ip_ids)
+    return any(
+        _has_length(check, report) and (ip_id <= 0 or report.ip_id <= 0)
+        for ip_id, check in last.ip_ids
+    )

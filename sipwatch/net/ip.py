@@ -53,27 +53,28 @@ class Header(NamedTuple):
         return self.more_fragments or self.fragment_offset > 0
 
 
-def parse(data: bytes, start: int, end: int) -> Header:
+def parse(data: bytes, start: int, end: int, *, quoted: bool = False) -> Header:
     """Reads the header at ``start`` of either version.
 
-    Raises :class:`~sipwatch.net.packet.Malformed`, ``struct.error`` or ``IndexError``.
+    Of a quoted one the length may be any. Raises
+    :class:`~sipwatch.net.packet.Malformed`, ``struct.error`` or ``IndexError``.
     """
     version = data[start] >> 4
     if version == 4:
-        return parse_ipv4(data, start, end)
+        return parse_ipv4(data, start, end, quoted=quoted)
     if version == 6:
         return parse_ipv6(data, start, end)
     raise Malformed("version")
 
 
-def parse_ipv4(data: bytes, start: int, end: int) -> Header:
+def parse_ipv4(data: bytes, start: int, end: int, *, quoted: bool = False) -> Header:
     """Reads an IPv4 header; its options are stepped over."""
     first, total, ident, fragment, protocol, source, destination = _ipv4(data, start)
     if first >> 4 != 4:
         raise Malformed("version")
     header = (first & 15) * 4
     # With segmentation left to the card the length is zero for what exceeds 65,535 bytes.
-    stop = start + total if total else end
+    stop = start + total if total and not quoted else end
     if header < 20 or stop < start + header:
         raise Malformed("header length")
     return Header(
@@ -87,6 +88,14 @@ def parse_ipv4(data: bytes, start: int, end: int) -> Header:
         min(stop, end),
         max(0, stop - end),
     )
+
+
+def skip_extensions(data: bytes, protocol: int, start: int, end: int) -> tuple[int, int]:
+    """Steps over extension headers behind a fragment header: the next protocol, and its place."""
+    while protocol in EXTENSIONS and start + 2 <= end:
+        protocol, size = _extension(data, start)
+        start += (size + 1) * 8
+    return protocol, start
 
 
 def parse_ipv6(data: bytes, start: int, end: int) -> Header:

@@ -23,6 +23,7 @@ from sipwatch.calls.types import Attempt
 from sipwatch.capture.files import CaptureFiles
 from sipwatch.capture.tshark import TsharkFile
 from sipwatch.config import parse_toml
+from sipwatch.net.frames import FrameDecoder
 from sipwatch.net.types import Batch, Datagram, Unreachable
 
 PBX = {4: "10.9.0.1", 6: "2001:db8::1"}
@@ -199,6 +200,164 @@ def test_a_retransmission_that_is_quoted(tmp_path: Path, decoder: str, version: 
 
     outcome, _ = judged(decoder, tmp_path / "x.pcap", made())
     assert told(outcome) == {"first"}
+
+
+def answer(version: int, packet: Packet) -> bytes:
+    """A 200 to a call that came from the phone's side: it goes the way of the INVITEs."""
+    text = bytes(packet[UDP].payload).replace(b"first", b"inbound")
+    return b"SIP/2.0 200 OK\r\n" + text.partition(b"\r\n")[2]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("kept", [None, 8, 11, 40])
+@pytest.mark.parametrize("ident", [0, 9])
+@pytest.mark.parametrize("what", ["options", "answer", "keep-alive", "media"])
+def test_what_is_no_invite_is_no_invites(
+    tmp_path: Path, version: int, kept: int | None, ident: int, what: str
+) -> None:
+    """Where all identifications are zero, as with DF, they tell nothing (RFC 6864)."""
+
+    def made() -> Iterator[Packet]:
+        invite = sent(version, message("INVITE", version, "first"), ident)
+        payload = {
+            "options": message("OPTIONS", version, "options-ping"),
+            "answer": answer(version, invite),
+            "keep-alive": b"\r\n\r\n",
+            "media": b"\x80\x00" + bytes(170),
+        }[what]
+        other = sent(version, payload, ident and 10)
+        yield invite
+        yield other
+        yield report(version, other, kept)
+
+    outcome, batch = judged("native", tmp_path / "x.pcap", made())
+    assert sum(isinstance(one, Unreachable) for one in batch) == 1
+    assert told(outcome) == set()
+
+
+@pytest.mark.parametrize("quoted", ["first", "second-call"])
+def test_by_length_and_checksum_where_identifications_are_zero(
+    tmp_path: Path, decoder: str, quoted: str
+) -> None:
+    def made() -> Iterator[Packet]:
+        invites = {
+            name: sent(4, message("INVITE", 4, name), 0) for name in ("first", "second-call")
+        }
+        yield from invites.values()
+        yield report(4, invites[quoted], 8)
+
+    outcome, _ = judged(decoder, tmp_path / "x.pcap", made())
+    assert told(outcome) == {quoted}
+
+
+def test_a_checksum_that_the_card_fills_in_leaves_the_length(tmp_path: Path) -> None:
+    """What was captured has another checksum than what was sent; that of the second INVITE."""
+
+    def made() -> Iterator[Packet]:
+        for name in ("first", "second-call"):
+            captured = sent(4, message("INVITE", 4, name), 0)
+            captured[UDP].chksum = 0x1A2B
+            yield captured
+        del captured[UDP].chksum
+        yield report(4, captured, 8)
+
+    outcome, _ = judged("native", tmp_path / "x.pcap", made())
+    assert told(outcome) == {"second-call"}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("header", ["Call-ID", "i"])
+def test_a_quote_may_be_cut_anywhere(version: int, header: str) -> None:
+    """It is tied to its own INVITE or to none, the more surely the more there is of it."""
+    texts = [message("INVITE", version, name, header) for name in ("first", "second-call")]
+    packets = [sent(version, text, 101 + number) for number, text in enumerate(texts)]
+    decode = FrameDecoder().decode
+    head = [decode(EPOCH + n, bytes(p), 101, "x", n + 1) for n, p in enumerate(packets)]
+    invites = [one for found in head for one in found]
+    for kept in range(8, 8 + len(texts[0]) + 1):
+        found = decode(EPOCH + 2.0, bytes(report(version, packets[0], kept)), 101, "x", 3)
+        assert len(found) == 1
+        assert told(run([*invites, *found], parse_toml(""), quiet=5.0)) == {"first"}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_quote_with_the_addresses_of_the_other_side_of_a_nat(
+    tmp_path: Path, decoder: str, version: int
+) -> None:
+    """The branch of the Via is the same on both sides."""
+
+    def made() -> Iterator[Packet]:
+        first = sent(version, message("INVITE", version, "first"), 101)
+        yield first
+        yield sent(version, message("INVITE", version, "second-call"), 102)
+        outside = first.copy()
+        layer = IP if version == 4 else IPv6
+        outside[layer].src, outside[layer].dst = (
+            ("198.51.100.7", "203.0.113.9") if version == 4 else ("2001:db8:7::7", "2001:db8:9::9")
+        )
+        outside[UDP].sport, outside[UDP].dport = 40_001, 61_234
+        yield report(version, outside, None)
+
+    outcome, _ = judged(decoder, tmp_path / "x.pcap", made())
+    assert told(outcome) == {"first"}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_invite_within_a_dialog_is_no_attempt(tmp_path: Path, version: int) -> None:
+    """Another transaction of the same Call-ID, between the same addresses."""
+
+    def made() -> Iterator[Packet]:
+        first = sent(version, message("INVITE", version, "first"), 101)
+        yield first
+        text = message("INVITE", version, "first").replace(b"z9hG4bK-first", b"z9hG4bK-again")
+        yield report(version, sent(version, text, 102), None)
+
+    outcome, _ = judged("native", tmp_path / "x.pcap", made())
+    assert told(outcome) == set()
+
+
+def test_a_peer_without_branches_is_told_by_its_addresses(tmp_path: Path) -> None:
+    """RFC 2543: no branch at all in the topmost Via, and one in that of another hop."""
+    text = message("INVITE", 4, "first").replace(b";branch=z9hG4bK-first", b"")
+    text = text.replace(b"From:", b"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK-far\r\nFrom:", 1)
+
+    def made() -> Iterator[Packet]:
+        invite = sent(4, text, 101)
+        yield invite
+        yield report(4, invite, None)
+
+    outcome, _ = judged("native", tmp_path / "x.pcap", made())
+    assert told(outcome) == {"first"}
+
+
+@pytest.mark.parametrize("kept", [None, 8, 9, 40])
+@pytest.mark.parametrize("ident", [0, 77])
+def test_a_forged_report_needs_to_know_what_was_sent(
+    tmp_path: Path, kept: int | None, ident: int
+) -> None:
+    """Ports and addresses can be guessed; names, lengths and numbers cannot."""
+
+    def made() -> Iterator[Packet]:
+        yield sent(4, message("INVITE", 4, "first"), 101)
+        yield sent(4, message("INVITE", 4, "second-call"), 102)
+        guessed = message("BYE" if kept == 40 else "INVITE", 4, "guessed-by-somebody")
+        yield report(4, sent(4, guessed, ident), kept)
+
+    outcome, _ = judged("native", tmp_path / "x.pcap", made())
+    assert told(outcome) == set()
+
+
+def test_too_big_is_not_unreachable(tmp_path: Path) -> None:
+    """The sender cuts the INVITE and sends it again (RFC 1191)."""
+
+    def made() -> Iterator[Packet]:
+        invite = sent(4, message("INVITE", 4, "first"), 101)
+        yield invite
+        yield report(4, invite, None, code=4)
+
+    outcome, batch = judged("native", tmp_path / "x.pcap", made())
+    assert not any(isinstance(one, Unreachable) for one in batch)
+    assert told(outcome) == set()
 
 
 def test_a_report_costs_no_walk_through_all_calls() -> None:
