@@ -278,6 +278,7 @@ class Tracker:
     def _overtaken(self, attempt: Attempt, packet: Packet, message: Message) -> None:
         """An INVITE that the capture shows after its first response: several queues, or merged."""
         attempt.invite = message
+        self._leave_flow(attempt)
         attempt.source, attempt.destination = packet.source, packet.destination
         attempt.transmissions = [attempt.started_at]
         attempt.ip_ids = [(packet.ip_id, packet.udp_check)]
@@ -312,6 +313,7 @@ class Tracker:
         attempt.leg_cseq = message.cseq
         attempt.transmissions = [packet.time]
         attempt.ip_ids = [(packet.ip_id, packet.udp_check)]
+        self._leave_flow(attempt)
         attempt.destination = packet.destination
         attempt.last_at = packet.time
         attempt.last_packet = packet.number
@@ -744,15 +746,18 @@ class Tracker:
         self.correlator.over(attempt, now)
         attempt.call_root = self.correlator.root_of(attempt)
 
+    def _leave_flow(self, attempt: Attempt) -> None:
+        flow = (attempt.source, attempt.destination)
+        if self._flows.get(flow) is attempt:
+            del self._flows[flow]
+
     def _forget(self, attempt: Attempt, now: float) -> None:
         self.wheel.clear(attempt)
         if self._open.pop(attempt.serial, None) is None:
             return
         if attempt.answered_at is not None:
             self.dialogs_active -= 1
-        flow = (attempt.source, attempt.destination)
-        if self._flows.get(flow) is attempt:
-            del self._flows[flow]
+        self._leave_flow(attempt)
         attempts = self._by_call_id.get(attempt.call_id)
         if attempts is not None:
             if len(attempts) > 1:

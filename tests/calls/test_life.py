@@ -113,3 +113,25 @@ def test_calls_that_have_ended_are_let_go(name: str) -> None:
     held = [one for one in everybody if b"-gone-" in one.call_id]
     # A call a second, and 32 s of Timer D for what was not acknowledged.
     assert len(held) < 150
+
+
+def test_a_call_that_was_sent_elsewhere_is_let_go() -> None:
+    """Each by another trunk, whose flow nobody uses again."""
+    pipeline = Pipeline(config_of())
+    gc.collect()
+    for number in range(200):
+        parties = {"far": f"198.51.100.{number}:5060", "other": "198.51.99.8:5060"}
+        play = Play("elsewhere", parties).run(
+            f"""
+            {number}.000 pbx>far INVITE b{number}
+            {number}.030 far>pbx 302 b{number} h="Contact: <sip:5@198.51.99.8>" ack
+            {number}.050 pbx>other INVITE b{number} new uri=sip:5@198.51.99.8
+            {number}.090 other>pbx 486 b{number} ack
+            """
+        )
+        pipeline.feed([one.item for one in play if not isinstance(one.item, Loss)])
+    pipeline.advance(EPOCH + 2_000.0)
+    gc.collect()
+    everybody = [one for one in gc.get_referrers(Attempt) if isinstance(one, Attempt)]
+    # Some ended ones are kept, for what comes late; their number is bounded.
+    assert len([one for one in everybody if b"-elsewhere" in one.call_id]) <= 64
