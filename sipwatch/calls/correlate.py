@@ -607,7 +607,9 @@ class Correlator:
 
     def _follow(self, attempt: Attempt, caller: Attempt) -> None:
         """Legs that this one's answer ended go where it goes."""
-        if attempt.answered_at is None or caller.call is None or "siblings" not in self._rules:
+        if attempt.answered_at is None or caller.call is None or caller.call.ended:
+            return
+        if "siblings" not in self._rules:
             return
         for other in attempt.group:
             if other is not attempt and other.call is not caller.call and ended_by(other, attempt):

@@ -42,12 +42,12 @@ class Calls:
             return
         self.leave(attempt)
         if call.ended:
-            self.begin(attempt)
+            self._left.append(self.begin(attempt))  # it may be over itself
             return
         if len(call.attempts) >= MOST_MEMBERS and not self._thin(call):
             # Hundreds of legs that all live are no caller's call but somebody's flood.
             self.counts["crowded"] += 1
-            self.begin(attempt)
+            self._left.append(self.begin(attempt))
             return
         attempt.parent = parent
         if parent is not None:
