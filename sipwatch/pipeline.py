@@ -22,7 +22,7 @@ from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.missed import MissedCalls
 from sipwatch.outcomes.settings import RuleSettings
-from sipwatch.sip.message import SipError, parse, parse_unless
+from sipwatch.sip.message import SipError, parse, parse_unless, status_of
 
 #: Legs of an ended call are kept this long (seconds), for the pairing of others.
 KEPT_SECONDS = 5.0
@@ -97,7 +97,7 @@ class Pipeline:
         receive, wheel, pending = tracker.receive, tracker.wheel, tracker.events
         requests, responses = self.sip.requests, self.sip.responses
         batch = self.devices.begin(batch)
-        heard = self.devices.heard
+        heard, other = self.devices.heard, self._other
         done: list[Event] = []
         self._let_go()
         for item in batch:
@@ -114,16 +114,16 @@ class Pipeline:
                 self.sip.malformed[error.reason] += 1
                 continue
             if isinstance(message, str):
-                self._other(item, message, _status(item.payload))
-                continue
-            status, method = message.status, message.method
-            if method not in _DIALOG:
-                self._other(item, method, status)
-                continue
+                method, status = message, status_of(item.payload)
+            else:
+                method, status = message.method, message.status
             if status:
                 responses[method, status] += 1
             else:
                 requests[method] += 1
+            if isinstance(message, str) or method not in _DIALOG:
+                other(item, method, status)
+                continue
             receive(item, message)
             if pending:
                 self._judge(done)
@@ -183,8 +183,7 @@ class Pipeline:
         pending.clear()
 
     def _other(self, datagram: Datagram, method: str, status: int) -> None:
-        """A message outside of INVITE dialogs: counted, and what it says of a device."""
-        self.sip.count(method, status)
+        """A message outside of INVITE dialogs: what it says of a device."""
         self.devices.receive(datagram, method, status)
         if method == "SUBSCRIBE" and not status and b"completion" in datagram.payload.lower():
             try:
@@ -207,12 +206,6 @@ class Pipeline:
         over = self.tracker.now - KEPT_SECONDS
         while ended and (ended[0][0] < over or len(ended) > KEPT_MOST):
             ended.popleft()[1].untie()
-
-
-def _status(payload: bytes) -> int:
-    """The status of a response; 0 for a request."""
-    code = payload[8:11]
-    return int(code) if payload.startswith(b"SIP/") and code.isdigit() else 0
 
 
 class Replay:

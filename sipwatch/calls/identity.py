@@ -57,7 +57,8 @@ def user_of(value: bytes) -> str:
 
 def _user(value: bytes) -> str:
     start = value.find(b"sip:")
-    if start >= 0 and b"%" not in value and b'"' not in value[start:]:
+    # A search is much faster than `in`, which first asks whether the bytes are a number.
+    if start >= 0 and value.find(b"%") < 0 and value.find(b'"', start) < 0:
         end = value.find(b"@", start)
         if 0 < end < start + _LONGEST_USER:
             return (

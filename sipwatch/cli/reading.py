@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from sipwatch.capture.tshark import TsharkFiles
     from sipwatch.pipeline import Replay
 
-#: Young objects between two collections: attempts are many and mostly live on for a while.
-_COLLECT_EVERY = 100_000
+#: Objects that a run may add before the collector looks for cycles. What is over is untied by the
+#: pipeline, so that it finds hardly any, and a replay adds objects only while it begins.
+_COLLECT_EVERY = 500_000
 
 EXIT_DAMAGED = 1
 

@@ -79,8 +79,10 @@ class Pings:
             if len(self._reach) >= MOST_PINGED:
                 self._drop_oldest()
             reach = self._reach[key] = Reach(*key, packet.source)
-        reach.asker = packet.source
-        if packet.source not in self._places:
+        source = packet.source
+        if reach.asker is not source:
+            reach.asker = source
+        if source not in self._places:
             self._new_place(packet)
         self.sent += 1
         reach.sent += 1

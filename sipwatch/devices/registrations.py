@@ -177,7 +177,8 @@ class Registrations:
         else:
             begun = challenged[0]
         if len(payload) <= LONGEST_REQUEST:
-            make_room(self._pending, MOST_PENDING)
+            if len(self._pending) >= MOST_PENDING:
+                make_room(self._pending, MOST_PENDING)
             self._pending[branch] = Asked(packet, begun, challenged is not None)
 
     def response(self, packet: Packet, status: int) -> None:
@@ -197,7 +198,8 @@ class Registrations:
             self._challenged[value_of(payload, b"Call-ID")[:LONGEST]] = (asked.begun, now)
         elif asked is not None and status >= 400:
             self.counts.ineffective += 1
-        make_room(self._answered, MOST_PENDING)
+        if len(self._answered) >= MOST_PENDING:
+            make_room(self._answered, MOST_PENDING)
         self._answered[branch] = (now, granted)
 
     def sweep(self, now: float) -> None:

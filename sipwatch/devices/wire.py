@@ -38,13 +38,12 @@ def transaction_of(payload: bytes) -> bytes:
     Without the cookie a branch is not unique (some proxies ping with `branch=0`): then it is
     CSeq and Call-ID. Empty when nothing helps.
     """
-    start = payload.find(b";branch=z9hG4bK")
-    if start > 0:
-        start += 8
+    start = payload.find(b";branch=z9hG4bK") + 8
+    if start > 8:
         end = payload.find(b"\r", start)
         if end > 0:
-            stop = payload.find(b";", start, end)
-            return payload[start : stop if stop >= 0 else end].strip()[:LONGEST]
+            branch = payload[start:end].partition(b";")[0].strip()
+            return branch if len(branch) <= LONGEST else branch[:LONGEST]
     try:
         message = parse(payload)
     except SipError:
@@ -56,17 +55,24 @@ def transaction_of(payload: bytes) -> bytes:
 
 def value_of(payload: bytes, name: bytes) -> bytes:
     """The first value of a header with this full name; empty without one."""
-    usual = b"\n" + name + b": "
-    start = payload.find(usual)
-    if start >= 0:
-        start += len(usual)
-        end = payload.find(b"\r", start)
-        if end > 0 and payload[end + 2 : end + 3] not in _FOLD:
-            return payload[start:end].strip()
+    value = _usual_value(payload, b"\n" + name + b": ")
+    if value is not None:
+        return value
     try:
         return parse(payload).header(name.decode()) or b""
     except SipError:
         return b""
+
+
+def _usual_value(payload: bytes, usual: bytes) -> bytes | None:
+    """The value of a header that is written so, and in one line; None where it takes more."""
+    start = payload.find(usual)
+    if start < 0:
+        return None
+    end = payload.find(b"\r", start)
+    if end < 0 or payload[end + 2 : end + 3] in _FOLD:
+        return None
+    return payload[start + len(usual) : end].strip()
 
 
 def contact_line(payload: bytes) -> bytes:
@@ -123,19 +129,15 @@ def contact_key(uri: bytes) -> bytes:
 
 def user_in(uri: bytes) -> bytes:
     """The user part of a URI as it is written; empty without one."""
-    colon = uri.find(b":")
-    at = uri.find(b"@", colon + 1)
-    if at < 0:
-        return b""
-    user = uri[colon + 1 : at]
-    stop = user.find(b";")
-    return (user if stop < 0 else user[:stop])[:LONGEST]
+    scheme, colon, rest = uri.partition(b":")
+    user, at, _ = (rest if colon else scheme).partition(b"@")
+    return user.partition(b";")[0][:LONGEST] if at else b""
 
 
 def user_of(uri: bytes) -> str:
     """The user part of a URI as text, its escapes undone."""
     user = user_in(uri)
-    if b"%" in user or b":" in user:
+    if user.find(b"%") >= 0 or user.find(b":") >= 0:
         return parse_uri(uri.decode("utf-8", "replace")).user
     return user.decode("utf-8", "replace")
 
@@ -153,7 +155,9 @@ def seconds_in(text: str) -> int | None:
 
 def to_of(payload: bytes) -> bytes:
     """The To value without the parameters behind the bracket, as far as there is one."""
-    value = value_of(payload, b"To")
+    value = _usual_value(payload, b"\nTo: ")
+    if value is None:
+        value = value_of(payload, b"To")
     bracket = value.rfind(b">")
     return value[: bracket + 1] if bracket >= 0 else value
 

@@ -102,7 +102,7 @@ class FrameDecoder(Dispatch):
         if stop <= end and length >= 28 and (total >= length or not total):
             payload = data[start + 28 : stop]
             head = payload[:4]
-            if head == _STATUS_START or (head in _REQUEST_STARTS and _VERSION in payload):
+            if head == _STATUS_START or (head in _REQUEST_STARTS and payload.find(_VERSION) >= 0):
                 self.counts.sip_datagrams += 1
                 key = data[start + 12 : start + 24]
                 source, destination = self._flows.get(key) or self._learn(key)

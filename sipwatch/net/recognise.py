@@ -71,7 +71,7 @@ _KEEP_ALIVE = b"\r\n\0 "
 def start_of(payload: bytes) -> int:
     """Offset of the start line in a payload, -1 when it is not SIP."""
     start = payload[:4]
-    if start == STATUS_START or (start in REQUEST_STARTS and VERSION in payload):
+    if start == STATUS_START or (start in REQUEST_STARTS and payload.find(VERSION) >= 0):
         return 0
     if not payload or KIND[payload[0]] == MEDIA:
         return -1

@@ -38,7 +38,7 @@ def split_commas(values: list[bytes], first: bool = False) -> list[bytes]:
     """
     found: list[bytes] = []
     for value in values:
-        if b"," not in value:
+        if value.find(b",") < 0:
             found.append(value)
         else:
             found.extend(_split_value(value))
