@@ -12,7 +12,15 @@ from typing import Protocol
 
 from sipwatch.calls.settings import TrackerSettings
 from sipwatch.calls.tracker import Tracker
-from sipwatch.calls.types import Attempt, AttemptEnded, AttemptOver, ClosedBy, DialogEnded, Event
+from sipwatch.calls.types import (
+    Attempt,
+    AttemptEnded,
+    AttemptOver,
+    Call,
+    ClosedBy,
+    DialogEnded,
+    Event,
+)
 from sipwatch.capture.files import CaptureFiles
 from sipwatch.capture.stats import CaptureStats
 from sipwatch.config import CORRELATION_RULES, Config
@@ -22,12 +30,12 @@ from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.missed import MissedCalls
 from sipwatch.outcomes.settings import RuleSettings
-from sipwatch.sip.message import SipError, parse, parse_unless, status_of
+from sipwatch.sip.message import ROUTING_NAMES, SipError, parse, parse_unless, status_of
 
 #: Legs of an ended call are kept this long (seconds), for the pairing of others.
 KEPT_SECONDS = 5.0
 #: And not more of them than this.
-KEPT_MOST = 20_000
+KEPT_MOST = 15_000
 #: Methods whose messages belong to INVITE dialogs; the others are only counted.
 _DIALOG = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO", "REFER"))
 #: Those of the others that are met, which need not be parsed.
@@ -69,16 +77,25 @@ class SipCounts:
 class Pipeline:
     """Batches in, events out. One for each host that is watched."""
 
-    def __init__(self, config: Config, *, provisional: bool = False) -> None:
+    def __init__(self, config: Config, *, provisional: bool = False, sheds: bool = False) -> None:
+        """With `sheds` attempts and calls are let go of as soon as the next batch comes.
+
+        Who takes events must be done with them by then. Answers are the same either way.
+        """
         self.config = config
+        self._sheds = sheds
         self.sip = SipCounts()
         self.dialects = Dialects(config.dialects)
-        settings = tracker_settings(config, self.dialects)
-        self.tracker = Tracker(settings._replace(provisional=provisional))
+        self._provisional = provisional
+        self.tracker = Tracker(self._tracker_settings())
         self.devices = Devices(frozenset(a.packed for a in config.local_addresses))
         self.registrations = self.devices.registrations
-        #: Legs of ended calls with the time of that end.
+        #: Legs of ended calls whose events are being taken.
+        self._taken: list[Attempt] = []
+        #: Those whose events were taken, with the time of that end.
         self._ended: deque[tuple[float, Attempt]] = deque()
+        #: A call that is over, for legs of which nothing but that is to be known.
+        self._past: Call | None = None
         self.missed = MissedCalls(
             config.hours, config.callback, bool(config.local_networks), self._is_device
         )
@@ -89,6 +106,26 @@ class Pipeline:
             self.tracker.correlator,
             self.devices,
             self.missed,
+        )
+
+    def reconfigure(self, config: Config) -> None:
+        """Judge by this configuration from now on; what is in progress stays."""
+        if config.dialects != self.config.dialects:
+            self.dialects = self.classifier.dialects = Dialects(config.dialects)
+        self.config = config
+        self.tracker.reconfigure(self._tracker_settings())
+        self.devices.reconfigure(frozenset(a.packed for a in config.local_addresses))
+        self.classifier.settings = rule_settings(config)
+        self.missed.reconfigure(config.hours, config.callback, bool(config.local_networks))
+
+    def _tracker_settings(self) -> TrackerSettings:
+        config = self.config
+        # What these headers say is asked of messages that are kept.
+        asked = {rule.name.encode() for rule in config.callback.headers}
+        asked |= {name.lower().encode() for name in self.dialects.headers}
+        return tracker_settings(config, self.dialects)._replace(
+            provisional=self._provisional,
+            sheds=self._sheds and asked.isdisjoint(ROUTING_NAMES),
         )
 
     def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:
@@ -174,11 +211,12 @@ class Pipeline:
                 continue
             else:
                 classifier.call(event.call, event.time)
-                self._ended.extend((event.time, a) for a in event.call.attempts if a.dialog_over)
+                self._taken.extend(a for a in event.call.attempts if a.dialog_over)
                 continue
             call = event.attempt.call
-            if call is not None and call.ended and event.attempt.dialog_over:
-                self._ended.append((event.time, event.attempt))
+            # Its call was judged before it: a dead device's leg.
+            if call is not None and call.verdict is not None and event.attempt.dialog_over:
+                self._taken.append(event.attempt)
         done.extend(pending)
         pending.clear()
 
@@ -202,9 +240,17 @@ class Pipeline:
         free them, and a replay would grow with the capture between its runs. Not before their
         time is over: until then other legs are compared with them.
         """
-        ended = self._ended
-        over = self.tracker.now - KEPT_SECONDS
-        while ended and (ended[0][0] < over or len(ended) > KEPT_MOST):
+        now, ended = self.tracker.now, self._ended
+        for attempt in self._taken:
+            if self._sheds:
+                attempt.shed()
+                if attempt.is_alone and attempt.call is not None:
+                    self._past = self._past or attempt.call
+                    attempt.part(self._past)
+                    continue
+            ended.append((now, attempt))
+        self._taken.clear()
+        while ended and (ended[0][0] < now - KEPT_SECONDS or len(ended) > KEPT_MOST):
             ended.popleft()[1].untie()
 
 

@@ -25,7 +25,7 @@ class Arrivals:
     by_value: dict[bytes, Attempt] = field(default_factory=dict)
     #: By whom they called and were sent to; the names of each caller, for the way back.
     by_name: dict[str, dict[int, Attempt]] = field(default_factory=dict)
-    names: dict[int, set[str]] = field(default_factory=dict)
+    names: dict[int, tuple[str, ...]] = field(default_factory=dict)
     #: What may cause an agent's leg: INVITEs, answers, ends of other legs, transfers.
     triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
     #: Ends and answers of callers' legs, to find what an agent's leg ended with.
@@ -60,9 +60,9 @@ class Arrivals:
 
     def name(self, name: str, attempt: Attempt) -> None:
         """This caller called, or was sent to, somebody of this name."""
-        names = self.names.setdefault(attempt.serial, set())
+        names = self.names.get(attempt.serial, ())
         if name and len(names) < MOST_NAMES and name not in names:
-            names.add(name)
+            self.names[attempt.serial] = (*names, name)
             self.by_name.setdefault(name, {})[attempt.serial] = attempt
 
     def forget_names(self, attempt: Attempt) -> None:

@@ -71,15 +71,13 @@ class Correlator:
     """Attempts of one host in, calls out. Driven by the tracker, which owns the timers."""
 
     def __init__(self, settings: TrackerSettings, wheel: Wheel, events: list[Event]) -> None:
-        self.settings = settings
         self.counts: Counter[str] = Counter()
         #: How many callers' legs rang without an agent's leg in view.
         self.without_agents = 0
         #: How many talked without one: to a queue, a menu, a mailbox, or to an agent out of view.
         self.talked_without = 0
-        self.places = Places(settings)
+        self.reconfigure(settings)
         self._rules = settings.correlation_rules
-        self._shared_headers = [name.lower().encode() for name in settings.correlation_headers]
         self._wheel = wheel
         self._events = events
         self._arrivals: OrderedDict[bytes, Arrivals] = OrderedDict()
@@ -88,6 +86,12 @@ class Correlator:
         self._targets: OrderedDict[bytes, set[bytes]] = OrderedDict()
         self._matcher = Matcher(self._rules)
         self._calls = Calls(events)
+
+    def reconfigure(self, settings: TrackerSettings) -> None:
+        """Go on with other settings; which rules hold stays as it was at the start."""
+        self.settings = settings
+        self.places = Places(settings)
+        self._shared_headers = [name.lower().encode() for name in settings.correlation_headers]
 
     def entries(self) -> dict[str, int]:
         """How much is held, by kind."""
@@ -320,7 +324,7 @@ class Correlator:
         for other in self._linked(invite, arrivals):
             if other is not attempt:
                 found[other.serial] = other
-                attempt.linked.append(other)
+                attempt.linked = (*attempt.linked, other)
         if not found and attempt.role == "agent" and len(arrivals.live) == 1:
             (only,) = arrivals.live.values()
             if only is not attempt and not talking(only, now):

@@ -296,11 +296,7 @@ def named(caller: Attempt, attempt: Attempt) -> bool:
     ):
         return False  # nobody, or one whose own leg explains the name
     for message in (caller.answer, caller.provisional, caller.ringing):
-        if message is None:
-            continue
-        if message.raw.find(b"Party-ID", 0, message.head_end) < 0 and (
-            message.raw.find(b"P-Asserted", 0, message.head_end) < 0
-        ):
+        if message is None or not message.names_party:
             continue
         for name in (b"remote-party-id", b"p-asserted-identity"):
             for value in message.values(name):

@@ -16,12 +16,13 @@ An answered attempt lives on after it was settled, until BYE or its session time
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from sipwatch.calls.correlate import Correlator
 from sipwatch.calls.quoting import quoted
+from sipwatch.calls.recent import Recent
 from sipwatch.calls.settings import TrackerSettings
 from sipwatch.calls.types import (
     TIMEOUT_SECONDS,
@@ -59,10 +60,7 @@ SESSION_GRACE_SECONDS = 60.0
 MOST_LEGS = 128
 #: A response may be seen this long before its INVITE.
 OVERTAKEN_SECONDS = 0.1
-#: Late messages are recognised this long after the end of a dialog.
-RECENT_SECONDS = 40.0
-
-#: How often they are looked through.
+#: How often what has ended is looked through.
 PRUNE_SECONDS = 5.0
 
 #: Finals after which the same sender tries again by itself (8.1.3.4, 8.1.3.5, RFC 4028 6).
@@ -92,7 +90,7 @@ class Tracker:
         self._by_call_id: dict[bytes, list[Attempt]] = {}
         self._open: dict[int, Attempt] = {}
         self._reinvites: dict[bytes, list[bytes]] = {}
-        self._recent: dict[bytes, tuple[int, float, bytes]] = {}
+        self._recent = Recent(self.settings.max_recent)
         self._flows: dict[tuple[Endpoint, Endpoint], Attempt] = {}
         self._deaf: dict[tuple[bytes, bytes], bool] = {}
         self.correlator = Correlator(self.settings, self.wheel, self.events)
@@ -112,6 +110,11 @@ class Tracker:
             "BYE": self._bye_response,
             "REFER": self._refer_response,
         }
+
+    def reconfigure(self, settings: TrackerSettings) -> None:
+        """Go on with other settings; what was decided of calls in progress stays."""
+        self.settings = settings
+        self.correlator.reconfigure(settings)
 
     # --- input ------------------------------------------------------------------------------
 
@@ -218,28 +221,19 @@ class Tracker:
             if _is_retry(attempt, packet, message):
                 self._retry(attempt, packet, message)
                 return
-        if self._is_over(message):
+        if self._recent.has(message.call_id, message.branch):
             self.counts["late"] += 1
             return
         self._begin(packet, message, message)
 
     def _is_late(self, message: Message) -> bool:
         """Whether this INVITE is of a leg that has ended; a new branch is a new leg (17.1.3)."""
-        recent = self._recent.get(message.call_id)
-        if recent is None or message.cseq > recent[0]:
+        last = self._recent.cseq(message.call_id)
+        if last is None or message.cseq > last:
             return False
-        branch = message.branch
-        if message.cseq < recent[0] or not branch.startswith(b"z9hG4bK"):
+        if message.cseq < last or not message.branch.startswith(b"z9hG4bK"):
             return True
-        return self._is_over(message)
-
-    def _is_over(self, message: Message) -> bool:
-        """Whether a leg of this Call-ID and branch has ended a short while ago."""
-        branch = message.branch
-        recent = self._recent.get(message.call_id)
-        if recent is not None and recent[2] == branch != b"":
-            return True
-        return message.call_id + branch in self._recent
+        return self._recent.has(message.call_id, message.branch)
 
     def _begin(self, packet: Packet, message: Message, invite: Message | None) -> Attempt:
         if len(self._open) >= self.settings.max_attempts:
@@ -274,6 +268,7 @@ class Tracker:
         if (packet.source[0], packet.destination[0]) in self._deaf:
             attempt.one_way = True
         self.correlator.begin(attempt, known, target)
+        attempt.keeps(invite, sheds=self.settings.sheds)
 
     def _overtaken(self, attempt: Attempt, packet: Packet, message: Message) -> None:
         """An INVITE that the capture shows after its first response: several queues, or merged."""
@@ -321,7 +316,7 @@ class Tracker:
         attempt.final_status = 0
         attempt.final_at = attempt.trying_at = attempt.last_provisional_at = None
         attempt.first_180_at = attempt.first_18x_at = attempt.early_media_at = None
-        attempt.final_reasons = []
+        attempt.final_reasons = ()
         attempt.acked = False
         attempt.terminal_at = None
         self._flows[(attempt.source, attempt.destination)] = attempt
@@ -388,7 +383,7 @@ class Tracker:
                 return attempt
         if branch in self._reinvites.get(message.call_id, ()):
             return None
-        if self._is_over(message):
+        if self._recent.has(message.call_id, message.branch):
             self.counts["late"] += 1
             return None
         for attempt in attempts:
@@ -423,7 +418,6 @@ class Tracker:
             if attempt.trying_at is None:
                 attempt.trying_at = now
         else:
-            attempt.provisional = message
             if status in (180, 183):
                 if attempt.first_18x_at is None:
                     attempt.first_18x_at = now
@@ -432,6 +426,7 @@ class Tracker:
                     attempt.first_180_at = now
                 if attempt.early_media_at is None and message.has_sdp:
                     attempt.early_media_at = now
+            attempt.provisional = attempt.keeps(message, sheds=self.settings.sheds)
             reasons = message.reasons()
             if reasons:
                 attempt.provisional_reasons = reasons
@@ -451,6 +446,7 @@ class Tracker:
             expires = _SESSION_EXPIRES.search(message.raw, 0, message.head_end)
             if expires is not None:
                 attempt.session_expires = int(expires[1])
+            attempt.keeps(message, sheds=self.settings.sheds)
             if attempt.ack_at is not None:
                 self._terminal(attempt, now)
             else:
@@ -468,7 +464,7 @@ class Tracker:
             attempt.forks |= {message.to_tag}
 
     def _refusal(self, attempt: Attempt, message: Message, now: float) -> None:
-        attempt.final = message
+        attempt.final = attempt.keeps(message)
         attempt.final_status = message.status
         attempt.final_at = now
         attempt.final_count = 1
@@ -552,7 +548,7 @@ class Tracker:
         attempt.last_packet = packet.number
         if attempt.cancel_at is None:
             attempt.cancel_at = attempt.cancel_last_at = now
-            attempt.cancel = message
+            attempt.cancel = attempt.keeps(message)
             attempt.cancel_count = 1
             attempt.cancel_reasons = message.reasons()
             if attempt.final_at is None and attempt.answered_at is None:
@@ -758,35 +754,19 @@ class Tracker:
         if attempt.answered_at is not None:
             self.dialogs_active -= 1
         self._leave_flow(attempt)
-        attempts = self._by_call_id.get(attempt.call_id)
-        if attempts is not None:
-            if len(attempts) > 1:
-                attempts.remove(attempt)
-                self._remember(attempt.call_id + attempt.leg_branch, attempt, now)
-                return
-            del self._by_call_id[attempt.call_id]
-        self._reinvites.pop(attempt.call_id, None)
-        self._remember(attempt.call_id, attempt, now)
-
-    def _remember(self, key: bytes, attempt: Attempt, now: float) -> None:
-        """Late messages of what ended shall not look like something new."""
-        before = self._recent.pop(key, None)
-        if before is not None and before[2] != attempt.leg_branch:
-            self._recent[attempt.call_id + before[2]] = before
-        self._recent[key] = (attempt.leg_cseq, now, attempt.leg_branch)
-        if len(self._recent) > self.settings.max_recent:
-            del self._recent[next(iter(self._recent))]
+        call_id = attempt.call_id
+        attempts = self._by_call_id.get(call_id)
+        is_last = attempts is None or len(attempts) == 1
+        if attempts is not None and not is_last:
+            attempts.remove(attempt)
+        else:
+            self._by_call_id.pop(call_id, None)
+            self._reinvites.pop(call_id, None)
+        self._recent.add(call_id, attempt.leg_branch, attempt.leg_cseq, now, is_last=is_last)
 
     def _prune(self, now: float) -> None:
         self._prune_at = now + PRUNE_SECONDS
-        recent = self._recent
-        stale: deque[bytes] = deque()
-        for call_id, (_, at, _) in recent.items():
-            if at > now - RECENT_SECONDS:
-                break
-            stale.append(call_id)
-        for call_id in stale:
-            del recent[call_id]
+        self._recent.prune(now)
 
     def _evict(self, attempt: Attempt) -> None:
         """Make room: this attempt, the oldest, is settled with what is known of it."""

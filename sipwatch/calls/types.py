@@ -7,6 +7,7 @@ was settled. Verdicts are put on it by the outcomes stage, which reads nothing e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from sipwatch.sip.message import Message
@@ -278,14 +279,14 @@ class Attempt:
     #: The first 18x message (who rings, which names it carries), and the last provisional.
     ringing: Message | None
     provisional: Message | None
-    provisional_reasons: list[Reason]
+    provisional_reasons: Sequence[Reason]
     #: To tags of answers that came beside the first one: a proxy downstream has forked.
     forks: frozenset[bytes]
     final: Message | None
     final_status: int
     final_at: float | None
     final_count: int
-    final_reasons: list[Reason]
+    final_reasons: Sequence[Reason]
     #: ACK to a final of 300 and more.
     acked: bool
 
@@ -296,7 +297,7 @@ class Attempt:
     cancel_count: int
     #: First response to the CANCEL, of any status.
     cancel_answered_at: float | None
-    cancel_reasons: list[Reason]
+    cancel_reasons: Sequence[Reason]
 
     # --- answer and dialog ------------------------------------------------------------------
     answer: Message | None
@@ -311,7 +312,7 @@ class Attempt:
     bye_by: Side | None
     bye_ok_at: float | None
     bye_packet: int
-    bye_reasons: list[Reason]
+    bye_reasons: Sequence[Reason]
     early_bye_at: float | None
     #: An accepted REFER, and who sent it.
     refer_at: float | None
@@ -353,7 +354,7 @@ class Attempt:
     #: Callers that may have caused this agent's leg, best first, until the pairing is settled.
     candidates: list[Attempt]
     #: Those of them that a header of this leg names.
-    linked: list[Attempt]
+    linked: Sequence[Attempt]
     #: Agents' legs that have this caller among their candidates.
     suitors: list[Attempt]
     #: How the pairing was made: facts for the evidence.
@@ -361,7 +362,7 @@ class Attempt:
     #: How many callers fitted equally; 0 when the pairing is clear or there is none.
     ambiguous: int
     #: Those callers: what is true of all of them is true of this leg's caller.
-    rivals: list[Attempt]
+    rivals: Sequence[Attempt]
     #: Legs begun in the same moment for the same caller, this one included: a ring group.
     group: list[Attempt]
     #: An agent's leg of a call whose caller's leg is out of view.
@@ -408,20 +409,20 @@ class Attempt:
         self.first_response_at = self.trying_at = self.first_180_at = self.first_18x_at = None
         self.early_media_at = self.last_provisional_at = None
         self.ringing = self.provisional = self.final = self.cancel = self.answer = None
-        self.provisional_reasons = []
+        self.provisional_reasons = ()
         self.forks = _NO_TAGS
         self.final_status = self.final_count = 0
         self.final_at = None
-        self.final_reasons = []
+        self.final_reasons = ()
         self.acked = False
         self.cancel_at = self.cancel_last_at = self.cancel_answered_at = None
         self.cancel_count = 0
-        self.cancel_reasons = []
+        self.cancel_reasons = ()
         self.answered_at = self.answer_last_at = self.ack_at = None
         self.answer_count = 0
         self.caller_request_at = self.reinvite_at = self.bye_at = self.bye_ok_at = None
         self.bye_by = self.refer_by = None
-        self.bye_reasons = []
+        self.bye_reasons = ()
         self.early_bye_at = self.refer_at = None
         self.replaced_by = None
         self.session_expires = None
@@ -439,12 +440,12 @@ class Attempt:
         self.parent = self.call = self.call_root = None
         self.children = []
         self.candidates = []
-        self.linked = []
+        self.linked = ()
         self.suitors = []
         self.correlation = []
         self.group = []
         self.ambiguous = 0
-        self.rivals = []
+        self.rivals = ()
         self.hidden_parent = False
         self.deadline = self.due = float("inf")
         self.terminal_at = self.ended_at = None
@@ -455,14 +456,63 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.serial} {self.call_id.decode('utf-8', 'replace')}>"
 
+    def keeps(self, message: Message, *, sheds: bool = False) -> Message:
+        """The message as it stays with this leg: without its body, and without copies of words.
+
+        With `sheds` without the headers either that routed it.
+        """
+        message.drop_body()
+        if sheds:
+            message.drop_routing()
+        message.call_id = self.call_id
+        if message.branch == self.leg_branch and message.cseq == self.leg_cseq:
+            message.branch = self.leg_branch
+            message.cseq = self.leg_cseq
+        return message
+
+    def shed(self) -> None:
+        """Let go of what only verdicts and records read, after both were made and taken.
+
+        What is left is what other legs are compared with: times, addresses and identity, who was
+        tried, and who was named to the caller.
+        """
+        if self.invite is not None:
+            self.invite.drop_headers()
+        self.answer = _naming(self.answer)
+        self.ringing = _naming(self.ringing)
+        self.provisional = _naming(self.provisional)
+        self.final = self.cancel = None
+        self.values = []
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other leg points at this one, or is pointed at by it."""
+        call = self.call
+        return not (
+            self.parent
+            or self.children
+            or self.candidates
+            or self.suitors
+            or self.linked
+            or self.rivals
+            or self.replaced_by
+            or len(self.group) > 1
+            or (call is not None and len(call.attempts) > 1)
+        )
+
+    def part(self, past: Call) -> None:
+        """Let go of its ended call, of which it is the only leg; any ended call stands for it."""
+        self.group = []
+        self.call = past
+
     def untie(self) -> None:
         """Let go of the other legs of the call, after all of it was said."""
         self.parent = self.call = self.call_root = self.replaced_by = None
         self.children = []
         self.candidates = []
-        self.linked = []
+        self.linked = ()
         self.suitors = []
-        self.rivals = []
+        self.rivals = ()
         self.group = []
 
     @property
@@ -523,6 +573,11 @@ class Attempt:
         if self.answered_at is None or self.bye_at is None:
             return None
         return max(0.0, self.bye_at - self.answered_at)
+
+
+def _naming(message: Message | None) -> Message | None:
+    """The message where it names somebody."""
+    return message if message is not None and message.names_party else None
 
 
 class InviteKey(NamedTuple):

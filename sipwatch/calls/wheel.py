@@ -14,6 +14,8 @@ from sipwatch.calls.types import Attempt
 _NEVER = float("inf")
 #: Stale places that are not worth clearing out.
 _MANY = 1000
+#: They are when more than one of so many is stale.
+_SHARE = 4
 
 
 class Wheel:
@@ -50,12 +52,12 @@ class Wheel:
             self._left_behind()
 
     def _left_behind(self) -> None:
-        """A place in the heap went stale; when most have, they are cleared out.
+        """A place in the heap went stale; when many have, they are cleared out.
 
         They hold attempts: the expiry of a call that lasts a minute lies hours ahead.
         """
         self._stale += 1
-        if self._stale > _MANY and 2 * self._stale > len(self._heap):
+        if self._stale > _MANY and _SHARE * self._stale > len(self._heap):
             self._heap[:] = [place for place in self._heap if place[0] == place[2].due]
             heapify(self._heap)
             self._stale = 0

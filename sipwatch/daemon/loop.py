@@ -26,7 +26,7 @@ from sipwatch.daemon.mirror import Mirror
 from sipwatch.daemon.notify import Systemd
 from sipwatch.daemon.pages import Condition
 from sipwatch.daemon.recorder import Recorder
-from sipwatch.daemon.reload import take_up, waits_for_restart, with_addresses
+from sipwatch.daemon.reload import waits_for_restart, with_addresses
 from sipwatch.daemon.self_metrics import SelfReport
 from sipwatch.daemon.signals import Wakeup
 from sipwatch.daemon.snapshot import Sources, snapshot
@@ -84,7 +84,7 @@ class Loop:
         self._reread = reread
         self._tunnels = tunnels
         self._mirror = mirror
-        self.pipeline = Pipeline(config)
+        self.pipeline = Pipeline(config, sheds=True)
         self._metrics = CallMetrics(config, Numbers(config.privacy).user)
         self._systemd = Systemd()
         self._watch = Watch(time.monotonic())
@@ -166,7 +166,7 @@ class Loop:
         """The traffic is that of this host: its addresses say which side of it a call is on."""
         config = with_addresses(self._config, self._own)
         self._own = frozenset()
-        take_up(self.pipeline, config)
+        self.pipeline.reconfigure(config)
         addresses = ", ".join(map(str, config.local_addresses))
         _log.info("the traffic is of this host (%s)", addresses)
 
@@ -190,7 +190,7 @@ class Loop:
         stats, before = self._capture.stats(), self._stats
         self._stats = stats
         if stats.drops > before.drops:
-            self.pipeline.tracker.lost(self._capture.now())
+            self.pipeline.lost(self._capture.now())
         for event in self._capture.events():
             self._tell(event)
         if stats.clock_shift and not self.pipeline.tracker.entries()["attempts"]:
@@ -290,7 +290,7 @@ class Loop:
         if not config.local_addresses and self._own.issuperset(a.packed for a in was) and was:
             config = with_addresses(config, self._own)
             self._own = frozenset()
-        take_up(self.pipeline, config)
+        self.pipeline.reconfigure(config)
         self._metrics.reconfigure(config, Numbers(config.privacy).user)
         self._recorder.reconfigure(config)
         if self._mirror is not None:

@@ -1,14 +1,11 @@
-"""Takes up another configuration while calls go on."""
+"""What another configuration changes while calls go on, and what only the next start does."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address
 
-from sipwatch.calls.settings import Places
 from sipwatch.config import Config
-from sipwatch.outcomes.dialect import Dialects
-from sipwatch.pipeline import Pipeline, rule_settings, tracker_settings
 
 #: Keys that hold what was opened or built at the start.
 AT_START = (
@@ -26,18 +23,6 @@ AT_START = (
     "hep.mirror",
     "hep.node_id",
 )
-
-
-def take_up(pipeline: Pipeline, config: Config) -> None:
-    """From now on the pipeline judges by this configuration; what is in progress stays."""
-    if config.dialects != pipeline.config.dialects:
-        pipeline.dialects = pipeline.classifier.dialects = Dialects(config.dialects)
-    pipeline.config = config
-    settings = tracker_settings(config, pipeline.dialects)
-    correlator = pipeline.tracker.correlator
-    pipeline.tracker.settings = correlator.settings = settings
-    correlator.places = Places(settings)
-    pipeline.classifier.settings = rule_settings(config)
 
 
 def waits_for_restart(old: Config, new: Config) -> list[str]:

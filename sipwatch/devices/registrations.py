@@ -70,7 +70,7 @@ class Registrations:
     def __init__(self, local_addresses: frozenset[bytes] = frozenset()) -> None:
         self.counts = RegistrationCounts()
         #: The addresses of the monitored host are one registrar.
-        self._local = local_addresses
+        self.local = local_addresses
         self._registering: OrderedDict[bytes, None] = OrderedDict()
         #: (registrar, user) to contacts; a contact once dropped stays until others need its place.
         self._bindings: OrderedDict[tuple[bytes, str], dict[bytes, Binding]] = OrderedDict()
@@ -147,7 +147,7 @@ class Registrations:
         }
 
     def _registrar(self, address: bytes) -> bytes:
-        return b"" if address in self._local else address
+        return b"" if address in self.local else address
 
     # --- messages -------------------------------------------------------------------------------
 

@@ -59,6 +59,10 @@ class Devices:
         self._forgotten_at = float("-inf")
         self._forgot_addresses = False
 
+    def reconfigure(self, local_addresses: frozenset[bytes]) -> None:
+        """Go on with other addresses of the host; what was learned stays."""
+        self.registrations.local = local_addresses
+
     # --- what the rules ask ---------------------------------------------------------------------
 
     def registers(self, address: bytes) -> bool:

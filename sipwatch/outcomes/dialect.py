@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -76,7 +76,7 @@ class CancelLine(NamedTuple):
     sip: tuple[int, ...] = ()
     from_seconds: float = 0.0
 
-    def fits(self, reasons: list[Reason], seconds: float) -> bool:
+    def fits(self, reasons: Sequence[Reason], seconds: float) -> bool:
         """Whether it speaks of a CANCEL with these Reasons, `seconds` after the INVITE."""
         if seconds < self.from_seconds:
             return False
@@ -194,6 +194,11 @@ class Dialects:
     def is_pbx(self, agent: bytes) -> bool:
         """Whether this User-Agent names a PBX that we know."""
         return bool(agent) and self.of_agent(agent).is_pbx
+
+    @property
+    def headers(self) -> set[str]:
+        """The headers by which dialects are known."""
+        return {name for dialect in self._all.values() for name in dialect.headers}
 
     def of(self, address: bytes, *messages: Message | None) -> Dialect:
         """The dialect of who sent these messages from `address`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sipwatch.calls.types import Attempt
 from sipwatch.sip.reason import Reason
 
@@ -23,7 +25,7 @@ def end_of(attempt: Attempt) -> str | None:
     return "caller_hangup" if attempt.bye_by == "caller" else "callee_hangup"
 
 
-def _media_timeout(reasons: list[Reason]) -> bool:
+def _media_timeout(reasons: Sequence[Reason]) -> bool:
     for reason in reasons:
         text = reason.text.lower()
         if reason.protocol == "Q.850" and reason.cause in (44, 102):

@@ -157,9 +157,7 @@ class MissedCalls:
         networks_configured: bool,
         from_device: Callable[[bytes], bool],
     ) -> None:
-        self._hours = hours
-        self._rules = rules
-        self._networks_configured = networks_configured
+        self.reconfigure(hours, rules, networks_configured)
         #: Whether this address is an agent's device.
         self._from_device = from_device
         #: Calls of the window, in order of their ends; and those whose window passed in vain.
@@ -176,6 +174,12 @@ class MissedCalls:
         self.never_returned = 0
         self.callbacks_requested = 0
         self.forgotten = 0
+
+    def reconfigure(self, hours: Hours, rules: CallbackRules, networks_configured: bool) -> None:
+        """Go on with other hours and rules; what was missed stays."""
+        self._hours = hours
+        self._rules = rules
+        self._networks_configured = networks_configured
 
     # --- what others ask --------------------------------------------------------------------------
 
@@ -405,13 +409,13 @@ def _is_code(called: str, code: str) -> bool:
 
 def _keys(message: Message) -> frozenset[str]:
     """The keys of who sends this; none for who hides, even where the network knows better."""
-    if not key_of(user_of(message.header("from") or b"")):
+    if not key_of(user_of(message.from_value)):
         return frozenset()
     return keys_of(message)
 
 
 def _caller(root: Attempt) -> str:
-    return "" if root.invite is None else user_of(root.invite.header("from") or b"")
+    return "" if root.invite is None else user_of(root.invite.from_value)
 
 
 def _who_calls(attempt: Attempt, call: Call) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sipwatch.calls.types import Attempt
@@ -190,7 +191,7 @@ class Scene:
         return self.attempt.parent
 
     @property
-    def possible_callers(self) -> list[Attempt]:
+    def possible_callers(self) -> Sequence[Attempt]:
         """The caller's leg, or those that fit equally."""
         a = self.attempt
         if a.parent is not None:
@@ -235,11 +236,11 @@ class Scene:
     # --- reasons ----------------------------------------------------------------------------------
 
     @property
-    def cancel_reasons(self) -> list[Reason]:
+    def cancel_reasons(self) -> Sequence[Reason]:
         """Reasons of the CANCEL, and of its 487."""
         a = self.attempt
         if a.final_status == 487:
-            return a.cancel_reasons + a.final_reasons
+            return (*a.cancel_reasons, *a.final_reasons)
         return a.cancel_reasons
 
     # --- known ring timers ----------------------------------------------------------------

@@ -5,6 +5,7 @@ Times are epoch seconds, durations seconds, both with microseconds; what does no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,7 +216,7 @@ def call_record(call: Call, style: RecordStyle = PLAIN) -> dict[str, Any]:
 # --- what the wire said ------------------------------------------------------------------------
 
 
-def deciding_reasons(attempt: Attempt) -> list[Reason]:
+def deciding_reasons(attempt: Attempt) -> Sequence[Reason]:
     """The Reasons of the final, else of the CANCEL, else of a provisional; never of the BYE."""
     return attempt.final_reasons or attempt.cancel_reasons or attempt.provisional_reasons
 

@@ -58,6 +58,23 @@ FEW_NAMES = frozenset(
     )
 )
 
+#: Long headers that nobody reads once a message has found its place.
+ROUTING_NAMES = frozenset(
+    (
+        b"via",
+        b"record-route",
+        b"allow",
+        b"supported",
+        b"contact",
+        b"content-type",
+        b"content-length",
+    )
+)
+#: Their lines, as they are usually written, with those that continue them.
+_ROUTING_LINES = re.compile(
+    rb"\n(?:Via|Record-Route|Allow|Supported|Cont(?:act|ent-Type|ent-Length)): .*\r(?:\n[ \t].*\r)*"
+)
+
 #: Longest head that is read; a longer one is no SIP of this world.
 MAX_HEAD_BYTES = 65_536
 
@@ -286,6 +303,16 @@ class Message:
             return self.header(name)
         return raw[start:end].strip()
 
+    @property
+    def from_value(self) -> bytes:
+        """The value of From, without an index of the head; empty without one."""
+        raw, head_end = self.raw, self.head_end
+        start = raw.find(b"\nFrom: ", 0, head_end)
+        end = raw.find(b"\r", start, head_end + 1)
+        if start < 0 or end < 0 or raw[end + 2 : end + 3] in _FOLDED:
+            return self.header("from") or b""
+        return raw[start + 7 : end].strip()
+
     def headers(self, name: str) -> list[bytes]:
         """All values of a header whose grammar is a comma-separated list (section 7.3.1)."""
         return grammar.split_commas(self.values(name.lower().encode()))
@@ -301,6 +328,12 @@ class Message:
         return parse_reasons(grammar.split_commas(values))
 
     @property
+    def names_party(self) -> bool:
+        """Whether P-Asserted-Identity (RFC 3325) or Remote-Party-ID may be in it."""
+        raw, head_end = self.raw, self.head_end
+        return raw.find(b"P-Asserted", 0, head_end) >= 0 or raw.find(b"Party-ID", 0, head_end) >= 0
+
+    @property
     def body(self) -> bytes:
         """What follows the blank line, cut to Content-Length when that is shorter (18.3)."""
         start = self.head_end
@@ -313,6 +346,34 @@ class Message:
         if length is not None and length.isdigit() and len(length) < 10:
             return rest[: int(length)]
         return rest
+
+    def drop_body(self) -> None:
+        """Let go of the body and of what was found in the head, which can be found again.
+
+        For a message that is kept for long, after its body was looked at.
+        """
+        if len(self.raw) > self.head_end + 4:
+            self.raw = self.raw[: self.head_end + 4]
+        self._index = self._few = None
+
+    def drop_routing(self) -> None:
+        """Let go of the lines of `ROUTING_NAMES`, more than half of a usual head.
+
+        Heads with line ends of both kinds stay as they are.
+        """
+        if self.raw.count(b"\n", 0, self.head_end) != self.raw.count(b"\r\n", 0, self.head_end):
+            return
+        # A line goes from the LF before it to its CR; the head's last one ends behind `head_end`.
+        start, rest = self.raw[: self.head_end + 1], self.raw[self.head_end + 1 :]
+        head = _ROUTING_LINES.sub(b"", start)
+        self.raw = head + rest
+        self.head_end -= len(start) - len(head)
+
+    def drop_headers(self) -> None:
+        """Let go of all but the start line."""
+        self.raw = self.start_line
+        self.head_end = len(self.raw)
+        self._index = self._few = None
 
     @property
     def has_sdp(self) -> bool:

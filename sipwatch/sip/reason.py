@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ def _parse(value: bytes) -> Reason | None:
     return Reason(protocol, number, params.get("text", ""))
 
 
-def q850_cause(reasons: list[Reason]) -> int | None:
+def q850_cause(reasons: Sequence[Reason]) -> int | None:
     """The first Q.850 cause among `reasons`."""
     for reason in reasons:
         if reason.protocol == "Q.850" and reason.cause is not None:
@@ -54,7 +55,7 @@ def q850_cause(reasons: list[Reason]) -> int | None:
     return None
 
 
-def sip_cause(reasons: list[Reason]) -> int | None:
+def sip_cause(reasons: Sequence[Reason]) -> int | None:
     """The first SIP cause among `reasons`."""
     for reason in reasons:
         if reason.protocol == "SIP" and reason.cause is not None:

@@ -8,7 +8,7 @@ from call_flows import AGENT, PBX, PHONE, Leg, abandoned, in_order
 
 from sipwatch.calls.types import AttemptEnded
 from sipwatch.config import Config, parse_toml
-from sipwatch.daemon.reload import take_up, waits_for_restart, with_addresses
+from sipwatch.daemon.reload import waits_for_restart, with_addresses
 from sipwatch.pipeline import Pipeline
 
 BEFORE = 'local_addresses = ["10.9.0.1"]\n'
@@ -31,7 +31,7 @@ def test_a_call_in_progress_is_judged_by_what_holds_at_its_end() -> None:
     pipeline = Pipeline(parse_toml(BEFORE))
     pipeline.feed(first)
     assert pipeline.tracker.in_progress == 1
-    take_up(pipeline, parse_toml(BEFORE + "[timers]\nbrief_abandon_seconds = 20\n"))
+    pipeline.reconfigure(parse_toml(BEFORE + "[timers]\nbrief_abandon_seconds = 20\n"))
     assert outcomes(pipeline, rest) == [("other", "briefly_abandoned")]
 
 
@@ -39,14 +39,14 @@ def test_peers_are_those_of_the_calls_beginning() -> None:
     pipeline = Pipeline(parse_toml(BEFORE))
     one, two = abandoned(), abandoned(100, call_id="b", branch="z9hG4bK-b")
     assert outcomes(pipeline, in_order([one])) == [("other", "abandoned")]
-    take_up(pipeline, parse_toml(BEFORE + '[peers]\ncarrier = ["10.9.0.50/32"]\n'))
+    pipeline.reconfigure(parse_toml(BEFORE + '[peers]\ncarrier = ["10.9.0.50/32"]\n'))
     assert outcomes(pipeline, in_order([two])) == [("carrier", "abandoned")]
 
 
 def test_limits_and_ring_timers_change() -> None:
     pipeline = Pipeline(parse_toml(BEFORE))
     more = "[timers]\nring_timeouts_seconds = [9]\n[tracker]\nmax_entries = 100\n"
-    take_up(pipeline, parse_toml(BEFORE + more))
+    pipeline.reconfigure(parse_toml(BEFORE + more))
     assert pipeline.tracker.settings.max_attempts == 100
     many = [
         Leg(call_id=f"c{n}", branch=f"z9hG4bK-{n}").request(n / 100, "INVITE") for n in range(150)
