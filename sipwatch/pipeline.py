@@ -121,7 +121,7 @@ class Pipeline:
     def _tracker_settings(self) -> TrackerSettings:
         config = self.config
         # What these headers say is asked of messages that are kept.
-        asked = {rule.name.encode() for rule in config.callback.headers}
+        asked = {rule.name.lower().encode() for rule in config.callback.headers}
         asked |= {name.lower().encode() for name in self.dialects.headers}
         return tracker_settings(config, self.dialects)._replace(
             provisional=self._provisional,

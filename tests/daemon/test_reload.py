@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from call_flows import AGENT, PBX, PHONE, Leg, abandoned, in_order
+from call_flows import AGENT, PBX, PHONE, START, Leg, abandoned, answered, in_order
 
-from sipwatch.calls.types import AttemptEnded
+from sipwatch.calls.types import AttemptEnded, CallEnded
 from sipwatch.config import Config, parse_toml
 from sipwatch.daemon.reload import waits_for_restart, with_addresses
 from sipwatch.pipeline import Pipeline
@@ -57,6 +57,62 @@ def test_limits_and_ring_timers_change() -> None:
     timed_out.request(10, "INVITE").reply(10.1, "180 Ringing").request(19.1, "CANCEL")
     timed_out.reply(19.2, "200 OK", method="CANCEL").reply(19.2, "487 Terminated")
     assert ("other", "no_answer") in outcomes(pipeline, in_order([timed_out]))
+
+
+def calls_of(pipeline: Pipeline, packets: list) -> list[str]:
+    events = pipeline.feed(packets) + pipeline.advance(packets[-1].time + 60)
+    return [event.call.verdict.outcome for event in events if isinstance(event, CallEnded)]
+
+
+def test_hours_and_callbacks_change() -> None:
+    # The flows begin on a Thursday at 12:00 in Istanbul.
+    closed = '[hours]\ntimezone = "Europe/Istanbul"\n[hours.weekly]\nthu = "13:00-18:00"\n'
+    pipeline = Pipeline(parse_toml(BEFORE), sheds=True)
+    one, two = abandoned(), abandoned(100, call_id="b", branch="z9hG4bK-b")
+    assert calls_of(pipeline, in_order([one])) == ["abandoned"]
+    pipeline.reconfigure(parse_toml(BEFORE + closed))
+    assert calls_of(pipeline, in_order([two])) == ["outside_hours"]
+    pipeline.reconfigure(parse_toml(BEFORE + '[callback]\nfeature_codes = ["101"]\n'))
+    three = abandoned(200, call_id="c", branch="z9hG4bK-c")
+    assert calls_of(pipeline, in_order([three])) == ["callback"]
+    # And what it is asked by a header that the daemon otherwise lets go of.
+    asks = '[callback]\nheaders = ["Supported: ^call-back"]\n'
+    pipeline.reconfigure(parse_toml(BEFORE + asks))
+    four = abandoned(300, call_id="d", branch="z9hG4bK-d", headers="Supported: call-back\r\n")
+    assert calls_of(pipeline, in_order([four])) == ["callback"]
+
+
+def test_headers_that_tie_legs_together_change() -> None:
+    """Caller and agent share nothing but a header, and begin too far apart for time to tell."""
+
+    def legs(number: int) -> list[Leg]:
+        header = f"X-Ours: {number}\r\n"
+        at = 100 * number
+        first = answered(at, call_id=f"a{number}", branch=f"z9hG4bK-a{number}", headers=header)
+        second = Leg(
+            call_id=f"b{number}",
+            branch=f"z9hG4bK-b{number}",
+            caller=PBX,
+            callee=AGENT,
+            from_="<sip:anonymous@10.9.0.1>",
+            headers=header,
+        )
+        second.request(at + 9, "INVITE").reply(at + 9.1, "486 Busy Here").request(at + 9.2, "ACK")
+        return [first, second]
+
+    pipeline = Pipeline(parse_toml(BEFORE + "[correlation]\ndisabled = ['time', 'ends']\n"))
+    sizes = []
+    for number, headers in enumerate(("", '[correlation]\nheaders = ["X-Ours"]\n')):
+        pipeline.reconfigure(parse_toml(BEFORE + headers))
+        events = pipeline.feed(in_order(legs(number))) + pipeline.advance(START + 100 * number + 90)
+        sizes.append([len(e.call.attempts) for e in events if isinstance(e, CallEnded)])
+    assert sizes == [[1, 1], [2]]
+
+
+def test_the_hosts_own_addresses_change_for_registrations_too() -> None:
+    pipeline = Pipeline(parse_toml(""))
+    pipeline.reconfigure(parse_toml(BEFORE))
+    assert pipeline.registrations.local == frozenset((PBX[0],))
 
 
 def test_what_takes_a_restart() -> None:

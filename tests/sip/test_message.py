@@ -188,3 +188,78 @@ def test_utf8_and_bytes_that_are_none() -> None:
 
 def test_unknown_methods_are_parsed() -> None:
     assert parse(raw("XCON sip:a@b SIP/2.0", CSeq="4 XCON")).method == "XCON"
+
+
+BODY = b"v=0\r\no=- 1 1 IN IP4 10.0.0.2\r\n"
+
+
+def test_a_message_without_its_body_says_the_same_of_its_head() -> None:
+    message = parse(raw(Subject="x", Content_Length=str(len(BODY))) + BODY)
+    assert message.has_sdp
+    assert message.index[b"subject"] == [b"x"]
+    message.drop_body()
+    assert not message.has_sdp
+    assert BODY not in message.raw
+    assert message.index[b"subject"] == [b"x"]
+    assert (message.request_uri, message.from_tag) == (b"sip:101@10.0.0.1", b"1")
+
+
+@pytest.mark.parametrize("body", [b"", BODY])
+@pytest.mark.parametrize("last", ["Server", "Allow"])
+def test_without_its_routing_the_other_headers_stay(last: str, body: bytes) -> None:
+    rest = {
+        "Record-Route": "<sip:10.0.0.3;lr>,\r\n\t<sip:10.0.0.4;lr>",
+        "Allowed": "no",
+        "Contact": "<sip:101@10.0.0.7>",
+        "Viability": "good",
+        "P-Asserted-Identity": "<sip:101@10.0.0.1>",
+        "Content-Length": str(len(body)),
+        last: "INVITE, ACK",
+    }
+    lines = [f"{name}: {value}" for name, value in {**HEADERS, **rest}.items()]
+    head = ("SIP/2.0 180 Ringing\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode()
+    message = parse(head + body)
+    message.drop_routing()
+    kept = ["From", "To", "Call-ID", "CSeq", "Allowed", "Viability", "P-Asserted-Identity"]
+    kept += ["Server"] * (last == "Server")
+    assert list(parse(head).index) != list(message.index)
+    assert list(message.index) == [name.lower().encode() for name in kept]
+    assert message.raw.endswith(b"\r\n\r\n" + body)
+    assert message.raw[message.head_end :] == b"\r\n\r\n" + body
+    assert (message.reason_phrase, message.names_party) == ("Ringing", True)
+    message.drop_routing()
+    assert list(message.index) == [name.lower().encode() for name in kept]
+
+
+def test_heads_that_are_written_oddly_keep_their_routing() -> None:
+    odd = raw(Allow="INVITE\nServer: x\n y", Subject="z")
+    message = parse(odd)
+    message.drop_routing()
+    assert message.raw == odd
+    # Without a blank line behind it, the head ends with the bytes.
+    cut = parse(raw("SIP/2.0 200 OK", Allow="INVITE")[:-4])
+    cut.drop_routing()
+    assert cut.head_end == len(cut.raw)
+    assert cut.header("cseq") == b"1 INVITE"
+
+
+def test_without_its_headers_the_start_line_is_left() -> None:
+    message = parse(raw(P_Asserted_Identity="<sip:1@b>") + BODY)
+    message.drop_headers()
+    assert message.request_uri == b"sip:101@10.0.0.1"
+    assert message.start_line == b"INVITE sip:101@10.0.0.1 SIP/2.0"
+    assert message.index == {}
+    assert not message.names_party
+    assert message.call_id == b"one@two"
+
+
+@pytest.mark.parametrize(
+    ("headers", "value"),
+    [
+        ({}, b"<sip:a@b>;tag=1"),
+        ({"From": None, "f": "<sip:c@d>;tag=2"}, b"<sip:c@d>;tag=2"),
+        ({"From": '"A\r\n B" <sip:a@b>;tag=3'}, b'"A B" <sip:a@b>;tag=3'),
+    ],
+)
+def test_the_value_of_from(headers: dict[str, str | None], value: bytes) -> None:
+    assert parse(raw(**headers)).from_value == value
