@@ -49,6 +49,6 @@ def test_a_plain_pair_would_be_certain_by_its_score(
     attempt, caller = pair
     assume(is_plain(attempt, caller))
     if linked:
-        attempt.linked.append(caller)
+        attempt.linked = (caller,)
     matcher = Matcher(frozenset(CORRELATION_RULES) - without)
     assert matcher.score(attempt, caller, final=False, alone=True) >= CERTAIN
