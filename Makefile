@@ -4,10 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= auto
-# The unit's own tests boot a machine of their own and take minutes: `make test-service`.
-TESTS ?= tests --ignore=tests/deploy/test_service.py
+TESTS ?= tests
 
-.PHONY: demo test test-service check lint types bench docs clean packages
+.PHONY: demo test golden check lint types bench docs clean packages
 
 demo: $(VENV)/installed
 	@$(BIN)/python pcaps/demo.py
@@ -17,9 +16,6 @@ test: packages $(VENV)/installed-dev
 	@# Tests with real programs share two processors here: what fails beside others must pass alone.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS) \
 	  || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(TESTS)
-
-test-service: packages $(VENV)/installed-dev
-	$(BIN)/python -m pytest tests/deploy/test_service.py
 
 check: lint types
 
@@ -38,6 +34,10 @@ docs: $(VENV)/installed-dev
 	$(BIN)/python docs/make_outcomes.py
 	$(BIN)/python docs/make_decoders.py
 	$(BIN)/python docs/make_confusion.py
+
+# The /metrics of each bundled capture that the tests compare with, checked against its truth.
+golden: packages $(VENV)/installed-dev
+	$(BIN)/python tests/daemon/golden.py
 
 # Programs that the tests run beside us. Installed when they are missing and we may.
 packages:

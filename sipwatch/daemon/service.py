@@ -215,7 +215,10 @@ def _give_up_privileges(config: Config, orders: Orders, account: privileges.Acco
         if orders.keeps_records:
             privileges.give_directory(config.records.directory, account)
         privileges.become(account)
-    privileges.drop_capabilities()
+    if privileges.drop_capabilities():
+        _log.info("all capabilities are given up: the sockets are open")
+    else:
+        _log.info("CAP_NET_RAW is kept: this unit's filter of system calls forbids capset(2)")
     if os.geteuid() == 0:
         _log.warning("runs as root, without capabilities; give an own user with --user")
 

@@ -102,6 +102,7 @@ def test_root_becomes_the_user_and_keeps_no_capability(cable: Namespace, tmp_pat
         assert set(fields["Gid"].split()) == {str(account.pw_gid)}
         assert {int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {0}
         assert fields["NoNewPrivs"] == "1"
+        assert "all capabilities are given up" in daemon.log
         # The capture goes on, and so do the records, in a folder made for that user.
         with cable.sender("one") as sender:
             play(sender, frames_of([busy()], gap=0.01))
