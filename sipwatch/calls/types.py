@@ -589,6 +589,16 @@ class InviteKey(NamedTuple):
     cseq: int
 
 
+class Missed(Protocol):
+    """What is remembered of a missed call: see `sipwatch.outcomes.missed`."""
+
+    inbound: bool
+    keys: frozenset[str]
+    callback_requested: bool
+    returned_at: float | None
+    returned_by: str | None
+
+
 class Call:
     """Everything one caller experienced: the caller's attempt and those it gave rise to."""
 
@@ -599,6 +609,7 @@ class Call:
         "callback_requested",
         "ended",
         "hint_fact",
+        "missed",
         "outcome_hint",
         "returned_at",
         "returned_by",
@@ -616,6 +627,8 @@ class Call:
         self.attempts = [root]
         self.ended = False
         self.verdict: Verdict | None = None
+        #: What is remembered of it when it reached nobody.
+        self.missed: Missed | None = None
         #: A missed call: whether its caller asked to be called back, and when and by whom he was.
         self.callback_requested = False
         self.returned_at: float | None = None

@@ -60,13 +60,18 @@ def report(
 ) -> None:
     """Read captures and say what each agent was given, and which missed calls nobody returned.
 
-    Who is an agent stands in the configuration ([agents]); without it everybody who was called.
+    Who is an agent stands in the configuration ([agents]); without it everybody whom the PBX
+    called, but through a trunk. Where only the trunk's side is in view, the numbers dialled.
     """
     config = load_config(config_file)
     texts = load_texts(lang)
     selection = selection_of(config, outcome, agent, since, until)
     source = open_replay(files, config, decoder=decoder, keylog=keylog)
-    found = AgentReport(RecordStyle.of(config), zone_of(config))
+    found = AgentReport(
+        RecordStyle.of(config),
+        zone_of(config),
+        networks_configured=bool(config.local_networks),
+    )
     for attempts, calls in batches(source):
         for attempt in attempts:
             if selection.attempt(attempt):

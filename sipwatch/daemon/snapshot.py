@@ -21,6 +21,7 @@ from sipwatch.sinks.metrics.messages import (
     sip_readings,
 )
 from sipwatch.sinks.metrics.mirroring import mirror_readings
+from sipwatch.sinks.metrics.missed import missed_readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def snapshot(sources: Sources) -> list[Reading]:
 
 def _readings(sources: Sources) -> Iterator[Reading]:
     yield from sources.calls.readings()
+    yield from missed_readings(sources.pipeline.missed, sources.now)
     yield from sip_readings(sources.pipeline)
     yield from progress_readings(sources.pipeline, sources.now)
     yield from capture_readings(sources.stats, sources.net, sources.events)

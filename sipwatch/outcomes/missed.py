@@ -266,7 +266,9 @@ class MissedCalls:
                 return
             # Nothing came before it: this call itself is to be returned.
             call.callback_requested = True
-        self._remember(MissedCall(call, verdict.outcome, keys, inbound))
+        missed = MissedCall(call, verdict.outcome, keys, inbound)
+        call.missed = missed
+        self._remember(missed)
 
     def _remember(self, missed: MissedCall) -> None:
         self._waiting[missed.invite] = missed
@@ -379,8 +381,11 @@ class MissedCalls:
     # --- whose call it is -------------------------------------------------------------------------
 
     def _is_inbound(self, root: Attempt) -> bool:
-        """Whether a call comes from outside: by the networks, else by who is known as a device."""
-        if root.role != "caller":
+        """Whether a call comes from outside: by the networks, else by who is known as a device.
+
+        Where nothing tells which of both ends is the PBX, a call comes to it.
+        """
+        if root.role == "agent":
             return False
         if self._networks_configured:
             return root.direction == "inbound"

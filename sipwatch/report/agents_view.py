@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sipwatch.outcomes.guide.entries import Guide
 from sipwatch.outcomes.guide.texts import Texts
-from sipwatch.outcomes.taxonomy import NOT_FAILED
+from sipwatch.outcomes.taxonomy import CATEGORY, NOT_FAILED
 from sipwatch.report.agents import AgentReport, Figures
 from sipwatch.report.console import bar, speaks_unicode, wire
 
@@ -24,6 +24,7 @@ _WIDE = 100
 _TIME_WIDTH = 6
 #: Outcomes that are named in a row; records and JSON have all.
 _MOST = 2
+_OWN = ("user", "technical")
 _NUMBERS = ("total", "answered", "failed", "people", "technology", "system")
 
 
@@ -96,6 +97,8 @@ def _means(figures: Figures, guide: Guide) -> Iterator[RenderableType]:
     for mean in (figures.mean_ring, figures.mean_talk):
         yield "" if mean is None else texts.t("report.seconds", value=texts.number(mean, 1))
     failed = [pair for pair in figures.outcomes.most_common() if pair[0] not in NOT_FAILED]
+    # What a person or technology did comes first: a call that another took is no failure of his.
+    failed.sort(key=lambda pair: CATEGORY[pair[0]] not in _OWN)
     named = [f"{guide.outcome(name).name} {texts.number(n)}" for name, n in failed[:_MOST]]
     left = sum(number for _, number in failed[_MOST:])
     if left:
@@ -123,15 +126,14 @@ def _missed(report: AgentReport, guide: Guide) -> Table:
     for key in columns:
         table.add_column(texts.t(f"report.{key}"))
     shown = report.not_returned() or report.missed
-    for call in shown[:_MISSED]:
-        at, record, wait = report.missed_row(call)
+    for call, at, record, wait in shown[:_MISSED]:
         table.add_row(
             f"{at:%Y-%m-%d %H:%M:%S}",
             wire(_user(record["from"])),
             wire(_user(record["to"])),
             guide.outcome(record["outcome"]).name,
             "" if wait is None else texts.t("report.seconds", value=texts.number(wait, 1)),
-            texts.t("report.no") if record["returned_at"] is None else texts.t("report.yes"),
+            texts.t("report.no") if call.returned_at is None else texts.t("report.yes"),
         )
     if len(shown) > _MISSED:
         more = texts.t("view.more", count=texts.number(len(shown) - _MISSED))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 from sipwatch.calls.types import Attempt, Call
 from sipwatch.config import Agents
 from sipwatch.sinks.wire import called_of, caller_of, request_uri_of, user_in_uri
+
+#: The user of a contact that baresip makes up: the user and an address in its memory.
+_MADE_UP = re.compile(r"(.+)-0x[0-9a-fA-F]{4,16}")
+#: Browsers do not know their address: RFC 7118 (5) has such a host in their contacts, and the user
+#: beside it is as random.
+_INVENTED_HOST = ".invalid"
 
 
 def agent_of(attempt: Attempt, agents: Agents, call: Call | None = None) -> str | None:
@@ -16,14 +23,35 @@ def agent_of(attempt: Attempt, agents: Agents, call: Call | None = None) -> str 
     the phone that picked a call up. `call` is for attempts that were untied from theirs.
     """
     caller = caller_of(attempt).user
-    root = call.root if call is not None else attempt.root
-    if attempt.role == "caller" and root is not None and root is not attempt:
+    call = call or attempt.call
+    if attempt.role == "caller" and call is not None and call.root is not attempt:
         users = [caller]
     else:
-        users = [user_in_uri(request_uri_of(attempt) or ""), called_of(attempt).user]
+        users = [*_tried(attempt)]
         if agents.configured:
             users.append(caller)
     return next((user for user in users if user and agents.include(user)), None)
+
+
+def _tried(attempt: Attempt) -> Iterator[str]:
+    """Names of who was called, the best first: as it registered, in the Request-URI, in To.
+
+    The Request-URI to a device has the user of its contact, which some make up anew whenever they
+    start; what stands behind such a user is the name.
+    """
+    if attempt.device and not (attempt.role == "caller" and attempt.answered_at is not None):
+        yield _of_contact(attempt.device)
+    uri = request_uri_of(attempt) or ""
+    user, called = user_in_uri(uri), called_of(attempt).user
+    if _INVENTED_HOST in uri and called != user:
+        yield called
+    yield _of_contact(user)
+    yield _of_contact(called)
+
+
+def _of_contact(user: str) -> str:
+    made_up = _MADE_UP.fullmatch(user)
+    return made_up[1] if made_up else user
 
 
 def agent_of_call(call: Call, agents: Agents) -> str | None:

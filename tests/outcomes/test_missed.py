@@ -13,7 +13,9 @@ from sipwatch.calls.types import Call, CallEnded, Event
 from sipwatch.config import parse_toml
 from sipwatch.outcomes.missed import MissedCall, MissedCalls
 from sipwatch.pipeline import Pipeline
-from sipwatch.sinks.record import call_record
+from sipwatch.report.agents import AgentReport
+from sipwatch.sinks.metrics.missed import missed_readings
+from sipwatch.sinks.record import RecordStyle, call_record
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "devices"))
 
@@ -567,3 +569,89 @@ def test_answered_calls_and_rejected_ones_are_not_missed() -> None:
     assert found.outcome("r") == "rejection_list"
     assert found.missed.missed == 0
     assert found.listed() == []
+
+
+# --- everywhere the same ------------------------------------------------------------------------
+
+
+def test_the_report_the_metrics_and_the_records_tell_of_the_same_calls() -> None:
+    """A Tuesday evening from 22:13:20 UTC on; from 22:30 on it is closed."""
+    config = (
+        NETWORKS
+        + """
+    rejection.codes = [403]
+    callback.feature_codes = ["*66"]
+    [hours]
+    timezone = "UTC"
+    [hours.weekly]
+    tue = "08:00-22:30"
+    """
+    )
+    leaves = """
+    {0} trunk>pbx INVITE {1} uri=sip:30101@10.9.0.1 from={2}
+    {0}01 pbx>trunk 100 {1}
+    {0}05 pbx>101 INVITE {1}-a uri=sip:101@10.9.1.101:5060 from={2}
+    {0}2 101>pbx 180 {1}-a
+    {0}21 pbx>trunk 180 {1}
+    {3} trunk>pbx CANCEL {1}
+    {3}01 pbx>trunk 200 {1} cancel
+    {3}01 pbx>trunk 487 {1}
+    {3}02 pbx>101 CANCEL {1}-a
+    {3}03 101>pbx 200 {1}-a cancel
+    {3}03 101>pbx 487 {1}-a
+    """
+    found = judged(
+        comes_in("busy", 10, "+49301110001")
+        + leaves.format("60.", "brief", "+49301110002", "62.")
+        + leaves.format("120.", "hidden", "anonymous", "140.")
+        + leaves.format("180.", "left", "+49301110003", "200.")
+        + comes_in("talked", 240, "+49301110004", end="answered")
+        + """
+        300 trunk>pbx INVITE listed uri=sip:30101@10.9.0.1 from=+49301110005
+        300.002 pbx>trunk 403 listed
+        360 trunk>pbx INVITE asks uri=sip:*66@10.9.0.1 from=+49301110003
+        360.1 pbx>trunk 200 asks
+        360.2 trunk>pbx ACK asks
+        363 pbx>trunk BYE asks
+        363.1 trunk>pbx 200 asks-bye
+        """
+        + goes_out("back", 420, "+49301110001")
+        + comes_in("closed", 1200, "+49301110006"),
+        config,
+    )
+    outcomes = {label: found.outcome(label) for label in found.calls}
+    assert outcomes == {
+        "busy": "agent_busy", "brief": "briefly_abandoned", "hidden": "abandoned",
+        "left": "abandoned", "talked": "answered", "listed": "rejection_list",
+        "asks": "callback", "back": "answered", "closed": "outside_hours",
+    }  # fmt: skip
+    missed = {"busy", "brief", "hidden", "left", "closed"}
+    to_be_called = ["brief", "left", "closed"]
+    assert found.listed() == to_be_called
+
+    report = AgentReport(RecordStyle(), UTC, networks_configured=True)
+    for call in found.calls.values():
+        report.call(call)
+    assert report.missed_count == len(missed)
+    shown = report.record()
+    assert shown["missed"] == len(missed)
+    ids = {found.id(label): label for label in found.records}
+    assert [ids[record["id"]] for record in shown["not_returned"]] == to_be_called
+    requested = [ids[r["id"]] for r in shown["not_returned"] if r["callback_requested"]]
+    assert requested == ["left"]
+
+    readings = {
+        reading.family.name.removeprefix("sipwatch_"): reading.values[()]
+        for reading in missed_readings(found.missed, EPOCH + 1300)
+    }
+    assert readings == {
+        "missed_calls_total": len(missed), "missed_calls_hidden_total": 1,
+        "missed_calls_returned_total": 1, "missed_calls_never_returned_total": 0,
+        "missed_calls_pending": len(to_be_called), "callback_requests_total": 1,
+    }  # fmt: skip
+    later = {
+        reading.family.name.removeprefix("sipwatch_"): reading.values[()]
+        for reading in missed_readings(found.missed, EPOCH + 90_000)
+    }
+    assert later["missed_calls_never_returned_total"] == len(to_be_called)
+    assert later["missed_calls_pending"] == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "sinks"))
+sys.path.append(str(Path(__file__).parents[1] / "devices"))
 
 
 @pytest.fixture(autouse=True)

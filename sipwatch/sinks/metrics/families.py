@@ -88,6 +88,25 @@ CALLS = _counter(
     "peer",
     "outcome",
 )
+MISSED_CALLS = _counter(
+    "missed_calls_total", "Calls from outside that reached nobody though somebody was called."
+)
+MISSED_CALLS_HIDDEN = _counter(
+    "missed_calls_hidden_total", "Missed calls of hidden numbers, which nobody can call back."
+)
+MISSED_CALLS_RETURNED = _counter(
+    "missed_calls_returned_total", "Missed calls whose caller was called back."
+)
+MISSED_CALLS_NEVER_RETURNED = _counter(
+    "missed_calls_never_returned_total",
+    "Missed calls whose caller was not called back within the configured window.",
+)
+MISSED_CALLS_PENDING = _gauge(
+    "missed_calls_pending", "Missed calls within the window whose caller was not called back yet."
+)
+CALLBACK_REQUESTS = _counter(
+    "callback_requests_total", "Missed calls whose caller asked to be called back."
+)
 DIALOG_ENDS = _counter(
     "dialogs_ended_total", "Conversations that came to an end, by how they ended.", "end"
 )
