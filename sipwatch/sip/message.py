@@ -77,6 +77,10 @@ _ROUTING_LINES = re.compile(
 
 #: Longest head that is read; a longer one is no SIP of this world.
 MAX_HEAD_BYTES = 65_536
+#: Call-ID and branch together: both are kept for a while, and nobody makes them longer.
+MAX_KEY_BYTES = 2_048
+#: What is kept of a head; longer ones are nobody's who wants to be called.
+MAX_KEPT_BYTES = 8_192
 
 # None of these may try one run of white space in more than one way: a datagram of nothing but
 # spaces would stop the program for minutes.
@@ -354,7 +358,18 @@ class Message:
         """
         if len(self.raw) > self.head_end + 4:
             self.raw = self.raw[: self.head_end + 4]
+        if self.head_end > MAX_KEPT_BYTES:
+            self._shorten()
         self._index = self._few = None
+
+    def _shorten(self) -> None:
+        """Let go of the end of a head that is longer than any honest one."""
+        self.drop_routing()
+        if self.head_end > MAX_KEPT_BYTES:
+            end = self.raw.rfind(b"\n", 0, MAX_KEPT_BYTES)
+            self.head_end = end if end > 0 else MAX_KEPT_BYTES
+            self.raw = self.raw[: self.head_end]
+            self._request_uri = None
 
     def drop_routing(self) -> None:
         """Let go of the lines of `ROUTING_NAMES`, more than half of a usual head.
@@ -472,6 +487,7 @@ def parse_unless(payload: bytes, others: frozenset[str]) -> Message | str:
         or not identity
         or identity[0] <= _BLANK
         or identity[-1] <= _BLANK
+        or len(identity) + len(value) > MAX_KEY_BYTES
     ):
         return _parse_slowly(payload)
     return Message(payload, head_end, method, status, identity, int(number), value)
@@ -522,6 +538,8 @@ def _parse_slowly(payload: bytes) -> Message:
     known = _METHODS.get(name.upper())
     top = grammar.split_commas([_first(index, b"via", "Via")], first=True)[0]
     branch = _BRANCH.search(top)
+    if len(call_id) + len(branch[1] if branch else b"") > MAX_KEY_BYTES:
+        raise SipError("Call-ID or branch too long")
     message = Message(
         payload,
         head_end,

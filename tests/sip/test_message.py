@@ -263,3 +263,28 @@ def test_without_its_headers_the_start_line_is_left() -> None:
 )
 def test_the_value_of_from(headers: dict[str, str | None], value: bytes) -> None:
     assert parse(raw(**headers)).from_value == value
+
+
+def test_of_a_monstrous_head_only_the_beginning_is_kept() -> None:
+    message = parse(raw(Server="x", Subject="a" * 40_000, Via="SIP/2.0/UDP h;branch=z9hG4bK1"))
+    message.drop_body()
+    assert len(message.raw) <= 8_192
+    assert message.head_end <= len(message.raw)
+    assert message.request_uri == b"sip:101@10.0.0.1"
+    assert message.header("server") == b"x"
+    endless = parse(b"INVITE sip:" + b"1" * 40_000 + b"@h" + raw()[raw().index(b" SIP/2.0") :])
+    endless.drop_body()
+    assert len(endless.raw) <= 8_192
+    assert endless.request_uri.startswith(b"sip:111")
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Call_ID": "c" * 3000}, {"Via": "SIP/2.0/UDP h;branch=z9hG4bK" + "b" * 3000}]
+)
+@pytest.mark.parametrize("spelling", ["", "x"])
+def test_keys_that_nobody_makes_are_refused(headers: dict[str, str], spelling: str) -> None:
+    message = raw(**headers)
+    if spelling:
+        message = message.replace(b"CSeq:", b"CSeq :")  # not as it is usually written
+    with pytest.raises(SipError, match="too long"):
+        parse(message)
