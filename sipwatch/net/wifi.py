@@ -10,6 +10,9 @@ from sipwatch.net.packet import Malformed
 
 _IPV4, _IPV6, _NOT_IP = 0x0800, 0x86DD, 0
 
+#: Bit of the frame control field (IEEE 802.11-2020 section 9.2.4.1).
+_PROTECTED = 0x40
+
 
 def link(linktype: int) -> Callable[[bytes], tuple[int, int]]:
     """A function that finds the IP header in frames of a link type of 802.11.
@@ -26,7 +29,8 @@ def link(linktype: int) -> Callable[[bytes], tuple[int, int]]:
                 start = frame.find(packet[layer].original)
                 if start >= 0:
                     return ethertype, start
-        if layers.wifi in packet and packet[layers.wifi].FCfield.protected:
+        # Not by its name: beacons of low-power networks name their flags in another way.
+        if layers.wifi in packet and int(packet[layers.wifi].FCfield) & _PROTECTED:
             raise Malformed("encrypted 802.11 frame")
         return _NOT_IP, 0
 

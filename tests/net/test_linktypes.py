@@ -176,3 +176,14 @@ def test_wireless_frames_without_ip() -> None:
 def test_names_for_people() -> None:
     assert name(1) == "Ethernet"
     assert name(9999) == "link type 9999"
+
+
+@pytest.mark.parametrize("linktype", [105, 119, 127, 192])
+@pytest.mark.parametrize("first", range(256))
+def test_wireless_frames_of_any_type(linktype: int, first: int) -> None:
+    """The names of the flags depend on the type; nothing raises but what says malformed."""
+    header = bytes(RadioTap()) if linktype == 127 else b""
+    try:
+        assert LINKS[linktype](header + bytes([first, 0x41]) + bytes(60))[0] == NOT_IP
+    except Malformed:
+        pass
