@@ -27,6 +27,7 @@ NULL, ETHERNET, PPP, PPP_HDLC, PPPOE, RAW, CISCO_HDLC, LOOP = 0, 1, 9, 50, 51, 1
 LINUX_SLL, PFLOG, ERF, MPLS, IPV4_ONLY, IPV6_ONLY, NFLOG = 113, 117, 197, 219, 228, 229, 239
 NETANALYZER, EXPORTED_PDU, PKTAP, MPACKET, LINUX_SLL2 = 240, 252, 258, 274, 276
 WIFI, WIFI_PRISM, WIFI_RADIOTAP, WIFI_PPI = 105, 119, 127, 192
+LINUX_IRDA, LINUX_PPP, PPP_DIRECTED, HDLC_DIRECTED = 144, 166, 204, 205
 
 #: Ethertypes that stand for a whole link layer where that is all there is.
 _PPP_FRAME, _PPPOE_SESSION, _MPLS_UNICAST = 0x880B, 0x8864, 0x8847
@@ -128,6 +129,15 @@ def _ppp(frame: bytes) -> tuple[int, int]:
     return _PPP_FRAME, 0
 
 
+def _ppp_directed(frame: bytes) -> tuple[int, int]:
+    """PPP behind a byte that says in which direction it went."""
+    return _PPP_FRAME, 1
+
+
+def _hdlc_directed(frame: bytes) -> tuple[int, int]:
+    return _short(frame, 3)[0], 5
+
+
 def _pppoe(frame: bytes) -> tuple[int, int]:
     return _PPPOE_SESSION, 0
 
@@ -198,6 +208,11 @@ LINKS: dict[int, Link] = {
     WIFI_PRISM: wifi.link(WIFI_PRISM),
     WIFI_RADIOTAP: wifi.link(WIFI_RADIOTAP),
     WIFI_PPI: wifi.link(WIFI_PPI),
+    # Infrared devices of Linux, whose header is that of cooked captures.
+    LINUX_IRDA: _linux_sll,
+    LINUX_PPP: _ppp_directed,
+    PPP_DIRECTED: _ppp_directed,
+    HDLC_DIRECTED: _hdlc_directed,
     ERF: _erf,
     MPLS: _mpls,
     IPV4_ONLY: _ipv4_only,
@@ -228,6 +243,10 @@ LINK_NAMES: dict[int, str] = {
     WIFI_PRISM: "802.11 with Prism header",
     WIFI_RADIOTAP: "802.11 with radiotap",
     WIFI_PPI: "802.11 with PPI",
+    LINUX_IRDA: "Linux IrDA",
+    LINUX_PPP: "Linux PPP",
+    PPP_DIRECTED: "PPP with direction",
+    HDLC_DIRECTED: "Cisco HDLC with direction",
     ERF: "ERF",
     MPLS: "MPLS",
     IPV4_ONLY: "IPv4",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 
 import pytest
+from scapy.config import conf
 from scapy.layers.dot11 import Dot11, RadioTap
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, LLC, SNAP, STP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Dot3
 from scapy.layers.l2 import Ether as Ethernet
+from scapy.layers.ppp import PPP
 from scapy.packet import Packet, Raw
 
 from sipwatch.net.linktypes import IPV4, IPV6, LINKS, NOT_IP, name
@@ -36,6 +38,7 @@ def wire(packet: Packet) -> bytes:
         (1, Ethernet(**MACS, type=0x9100) / Dot1Q(vlan=7)),
         (113, CookedLinux()),
         (113, CookedLinux() / Dot1Q(vlan=7)),
+        (144, CookedLinux()),
         (276, CookedLinuxV2()),
         (276, CookedLinuxV2() / Dot1Q(vlan=7)),
     ],
@@ -45,6 +48,20 @@ def test_link_headers(linktype: int, header: Packet, packet: Packet) -> None:
     ethertype, start = LINKS[linktype](frame)
     assert ethertype == (IPV4 if packet is PACKET4 else IPV6)
     assert frame[start:] == wire(packet)
+
+
+@pytest.mark.parametrize("packet", [PACKET4, PACKET6])
+@pytest.mark.parametrize("direction", [0, 1])
+def test_a_byte_for_the_direction(direction: int, packet: Packet) -> None:
+    protocol = 0x0021 if packet is PACKET4 else 0x0057
+    frame = wire(conf.l2types[204](direction=direction) / PPP(proto=protocol) / packet)
+    for linktype in (166, 204):
+        ethertype, start = LINKS[linktype](frame)
+        assert (ethertype, frame[start:]) == (*LINKS[9](frame[1:])[:1], frame[1:])
+    code = 0x0800 if packet is PACKET4 else 0x86DD
+    hdlc = b"\x0f\x00" + code.to_bytes(2) + wire(packet)
+    ethertype, start = LINKS[205](bytes([direction]) + hdlc)
+    assert (ethertype, start - 1) == LINKS[104](hdlc) == (code, 4)
 
 
 def test_snap() -> None:
