@@ -22,7 +22,7 @@ from sipwatch.net.types import Datagram
 SIP_PORTS = frozenset({5060, 5061, 5080})
 
 #: Headers and tunnels inside one another; deeper is no tunnel but a trap.
-MAX_DEPTH = 16
+MAX_DEPTH = 32
 
 #: Takes a fragment, and calls ``transport`` with the whole datagram when it has all of it.
 Reassemble: TypeAlias = Callable[[Packet, ip.Header], None]

@@ -17,16 +17,13 @@ MPLS, PPP and ERSPAN inside the others are walked through here. What cannot be d
 `Refused` with one of `REASONS`. On a UDP port that is only conventional a refusal may also mean
 that the port carries something else.
 
-A tunnel may hold a tunnel: the caller counts, and stops at `MAX_DEPTH`.
+A tunnel may hold a tunnel: the caller counts, and stops somewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
-
-#: Tunnels in tunnels that are followed.
-MAX_DEPTH = 8
 
 #: Labels of one MPLS stack that are followed.
 _MAX_LABELS = 16
