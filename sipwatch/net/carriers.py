@@ -141,6 +141,7 @@ class Tcp:
         "damaged": "messages with a gap",
         "oversized": "messages too long",
         "unfinished": "messages without an end",
+        "compressed": "compressed WebSocket messages",
         "evicted_streams": "too many streams at once",
     }
 

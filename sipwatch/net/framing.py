@@ -75,6 +75,8 @@ class StreamCounts:
     #: Messages given without some of their bytes, and messages too long to be given whole.
     damaged: int = 0
     oversized: int = 0
+    #: Compressed messages that refer to what was not seen (WebSocket).
+    compressed: int = 0
     #: Messages that the end of stream or capture left without an end.
     unfinished: int = 0
     #: Bytes passed over in search of a start line, and how often the search succeeded.

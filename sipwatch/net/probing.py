@@ -127,7 +127,7 @@ class Probe:
         if recognise.is_tls(data[:3]) and _is_record(data):
             self.verdict = Kind.TLS
             return []
-        if websocket.starts_frame(data):
+        if websocket.starts_frame(data) or websocket.starts_compressed(data):
             self.verdict, self._buffer = Kind.WEBSOCKET, data
             return []
         messages = self._search.feed(data)

@@ -3,11 +3,12 @@
 `WebSocketFramer` has the calls of a framer (see `sipwatch.net.framing`): bytes in order in, SIP
 messages out. Frames of both directions are taken, masked or not, messages in several frames with
 control frames between them, text and binary, and messages compressed by permessage-deflate (RFC
-7692) when they were read from the start of the connection.
+7692). These may refer to all that was sent before, so of a connection that is met on its way, or
+of which bytes were lost, they can only be counted, unless the sender begins anew with each.
 
 `upgrade` judges the HTTP header section that opens a connection, `starts_frame` recognises a
 connection whose opening was not captured: a frame header with a SIP start line behind it, at the
-beginning of a segment.
+beginning of a segment; `starts_compressed` knows one by a whole frame of compressed text.
 """
 
 from __future__ import annotations
@@ -31,6 +32,16 @@ _MAX_FRAME = 16 << 20
 _START = re.compile(rb"(?:SIP/2\.0 [1-6][0-9]{2} |[A-Z]{3,16} (?:sips?|tel|urn):)")
 _UPGRADE = re.compile(rb"\nupgrade[ \t]*:[^\r\n]*websocket", re.IGNORECASE)
 _PROTOCOL = re.compile(rb"\nsec-websocket-protocol[ \t]*:([^\r\n]*)", re.IGNORECASE)
+
+
+# Stands for what a compressed message refers to and what was not seen (RFC 1951 section 2).
+_UNSEEN = bytes(32_768)
+_TEXT_BYTES = bytes([9, 10, 13, *range(32, 127)])
+#: Shortest text that is told from what happens to look like it, and how much is looked at.
+_SHORTEST_TEXT, _LONGEST_LOOK = 16, 4_096
+
+# What the sender leaves out at the end of a compressed message (RFC 7692 section 7.2.1).
+_TAIL = b"\x00\x00\xff\xff"
 
 
 def upgrade(head: bytes) -> bool:
@@ -106,6 +117,28 @@ def starts_frame(data: bytes) -> bool:
     return header.length >= 16 and _START.match(start) is not None
 
 
+def starts_compressed(data: bytes) -> bool:
+    """Whether this is one whole frame with compressed text, SIP or other."""
+    if len(data) < 2 or data[0] not in (0xC0 | _TEXT, 0xC0 | _BINARY):
+        return False
+    try:
+        header = _Header(data[:14])
+    except ValueError:
+        return False
+    if not header.size or header.size + header.length != len(data):
+        return False
+    inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS, zdict=_UNSEEN)
+    try:
+        text = inflater.decompress(header.plain(data[header.size :]) + _TAIL, _LONGEST_LOOK)
+    except zlib.error:
+        return False
+    # A last block ends where it likes in what is no deflate; senders of messages make none.
+    if inflater.eof:
+        return False
+    known = text.replace(b"\0", b"")
+    return len(known) >= _SHORTEST_TEXT and not known.translate(None, _TEXT_BYTES)
+
+
 class WebSocketFramer:
     """SIP messages of one direction of a WebSocket."""
 
@@ -136,7 +169,8 @@ class WebSocketFramer:
         self._compressed = False
         #: Whether bytes of the message were lost: what follows the hole is not kept.
         self._hole = False
-        #: Left as None when reading began within the connection: the window is not known then.
+        #: Has what was sent before; None before the first compressed message, and when some of it
+        #: is not known.
         self._inflater = None if searching else zlib.decompressobj(wbits=-zlib.MAX_WBITS)
 
     @property
@@ -192,7 +226,7 @@ class WebSocketFramer:
 
     def _resume(self, data: bytes, offset: int) -> bool:
         """End the search at the beginning of a segment that begins a frame with SIP."""
-        if offset == 0 and starts_frame(data):
+        if offset == 0 and (starts_frame(data) or starts_compressed(data)):
             self._searching = False
             self._counts.resynchronised += 1
             return True
@@ -246,6 +280,7 @@ class WebSocketFramer:
         if self._compressed:
             if hole:
                 self._inflater = None
+                self._counts.compressed += 1
                 return []
             message = self._inflate(message)
         return self._checked(message, hole)
@@ -258,7 +293,10 @@ class WebSocketFramer:
         compressed = self._compressed
         self._clear(searching=True)
         self._inflater = None
-        return [] if compressed else self._checked(rest, hole=True)
+        if compressed:
+            self._counts.compressed += bool(rest)
+            return []
+        return self._checked(rest, hole=True)
 
     def _checked(self, message: bytes, hole: bool) -> list[bytes]:
         """A message that is SIP; with a hole only its whole lines, if they say whose it is."""
@@ -281,14 +319,15 @@ class WebSocketFramer:
 
     def _inflate(self, data: bytes) -> bytes:
         """Undo permessage-deflate (RFC 7692 section 7.2.2); empty where that fails."""
-        inflater = self._inflater
-        if inflater is None:
-            return b""
+        # A message that refers to nothing before it can be read, and those that refer to it alone.
+        inflater = self._inflater or zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         try:
-            message = inflater.decompress(data + b"\x00\x00\xff\xff", MAX_MESSAGE)
+            message = inflater.decompress(data + _TAIL, MAX_MESSAGE)
         except zlib.error:
             self._inflater = None
+            self._counts.compressed += 1
             return b""
+        self._inflater = inflater
         if inflater.eof:
             self._inflater = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         elif inflater.unconsumed_tail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from sipwatch.outcomes.guide.texts import MissingTextError, Texts
@@ -10,6 +11,8 @@ from sipwatch.report.summary import Summary
 
 #: Reasons that are shown one by one.
 _MAX_LINES = 8
+
+_NO_WORD = re.compile(r"\W+")
 
 
 def notes(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str]:
@@ -50,8 +53,7 @@ def _unread(reading: Reading, texts: Texts) -> Iterator[str]:
         for port, count in stats.tls.most_common(_MAX_LINES):
             yield texts.t("view.encrypted", count=texts.number(count), port=port)
     for (layer, reason), count in stats.not_decoded.most_common(_MAX_LINES):
-        name = f"{texts.t('report.not_decoded')}: {_reason(layer, reason, texts)}"
-        yield texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
+        yield f"{texts.t('report.not_decoded')}: {_reason(layer, reason, count, texts)}"
     for (layer, reason), count in stats.malformed.most_common(_MAX_LINES):
         name = f"{texts.t('report.not_decoded_name.malformed')}: {layer} {reason}"
         yield texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
@@ -77,11 +79,23 @@ def _uncertain(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str
         yield texts.t("view.ambiguous", count=texts.number(summary.ambiguous))
 
 
-def _reason(layer: str, reason: str, texts: Texts) -> str:
-    """A reason in the reader's language where there are words for it, else as it is counted."""
-    for key in (reason, layer):
-        try:
-            return texts.t(f"report.not_decoded_name.{key}")
-        except MissingTextError:
-            continue
-    return reason if layer in reason else f"{reason} ({layer})"
+def _reason(layer: str, reason: str, count: int, texts: Texts) -> str:
+    """What was lost in which layer, in the reader's language where there are words for it.
+
+    Of streams, fragments and the like it is not packets that are counted: the words say what is.
+    """
+    why = _words(f"report.not_decoded_why.{_NO_WORD.sub('_', reason).strip('_').lower()}", texts)
+    where = _words(f"report.not_decoded_name.{layer}", texts)
+    if why is not None:
+        return f"{where or layer}: {why}: {texts.number(count)}"
+    name = _words(f"report.not_decoded_name.{reason}", texts) or where
+    if name is None:
+        name = reason if layer in reason else f"{reason} ({layer})"
+    return texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
+
+
+def _words(key: str, texts: Texts) -> str | None:
+    try:
+        return texts.t(key)
+    except MissingTextError:
+        return None

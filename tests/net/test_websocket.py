@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import subprocess
 import zlib
 from pathlib import Path
@@ -20,7 +21,7 @@ from sipwatch.net import websocket
 from sipwatch.net.framing import StreamCounts
 from sipwatch.net.tcp import SYN, Streams
 from sipwatch.net.types import Datagram
-from sipwatch.net.websocket import WebSocketFramer
+from sipwatch.net.websocket import WebSocketFramer, starts_compressed
 
 CLIENT = (b"\x0a\x00\x00\x01", 40000)
 SERVER = (b"\x0a\x00\x00\x02", 8080)
@@ -192,6 +193,72 @@ def test_a_compressed_bomb_is_bounded() -> None:
 
 def test_compressed_rubbish_is_passed_over() -> None:
     assert read(frame(b"\xff" * 50, compressed=True) + frame(B))[0] == [B]
+
+
+def shared_window(count: int = 6) -> tuple[list[bytes], list[bytes]]:
+    """Messages of one connection, and their compressed frames."""
+    compressor = zlib.compressobj(wbits=-15)
+    dice = random.Random(count)
+    messages = [
+        request(number=number, body=SDP, extra=b"X-Nonce: " + dice.randbytes(30).hex().encode())
+        for number in range(1, count + 1)
+    ]
+    return messages, [frame(deflate(compressor, one), key=KEY, compressed=True) for one in messages]
+
+
+def met(frames: list[bytes]) -> tuple[list[bytes], Streams]:
+    """A connection without its beginning, a frame a segment."""
+    streams, found, sequence = Streams(), [], 77
+    ends = (b"\x0a\0\0\1", 40000), (b"\x0a\0\0\2", 8080)
+    for number, data in enumerate(frames):
+        batch = streams.receive(1.0, *ends, sequence, 0, 0x18, data, "f", number)
+        found += [one.payload for one in batch]
+        assert {one.transport for one in batch} <= {"WS"}
+        sequence += len(data)
+    return found, streams
+
+
+def test_a_compressed_connection_met_on_its_way_is_counted() -> None:
+    """What its messages refer to was not seen: none is given that is half made up."""
+    messages, frames = shared_window()
+    found, streams = met(frames[2:])
+    assert found == []
+    assert streams.counts.websocket_streams == 1
+    assert streams.counts.compressed == 4
+    found, streams = met(frames)
+    assert found == messages, "nothing came before: all of it can be read"
+    assert streams.counts.compressed == 0
+
+
+def test_a_sender_that_begins_anew_with_each_message_can_be_read_from_anywhere() -> None:
+    """The parameter no_context_takeover (RFC 7692 section 7.1.1)."""
+    messages = [request(number=number, body=SDP) for number in range(1, 5)]
+    frames = [
+        frame(deflate(zlib.compressobj(wbits=-15), one), key=KEY, compressed=True)
+        for one in messages
+    ]
+    assert met(frames)[0] == messages
+    stream = b"".join(frames)
+    found, counts = lose(stream, len(frames[0]) + 20, len(frames[0]) + 40)
+    assert found == [messages[0], *messages[2:]]
+    assert counts.compressed == 1
+
+
+def test_compressed_messages_behind_lost_bytes_are_counted() -> None:
+    messages, frames = shared_window()
+    start = len(frames[0]) + 20
+    found, counts = lose(b"".join(frames), start, start + 10)
+    assert found == messages[:1]
+    assert counts.compressed == 5
+
+
+def test_other_binary_protocols_are_not_taken_for_compressed_text() -> None:
+    dice = random.Random(5)
+    for length in range(20, 126):
+        for _ in range(100):
+            assert not starts_compressed(b"\xc1" + bytes([length]) + dice.randbytes(length))
+    bomb = deflate(zlib.compressobj(wbits=-15), b"x" * 50_000_000)
+    assert starts_compressed(frame(bomb, compressed=True))
 
 
 # Loss --------------------------------------------------------------------------------------------
