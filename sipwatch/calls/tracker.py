@@ -123,6 +123,11 @@ class Tracker:
         """Attempts that are not settled yet."""
         return sum(not attempt.settled for attempt in self._open.values())
 
+    @property
+    def open_attempts(self) -> int:
+        """Attempts that are followed, settled ones included whose conversation goes on."""
+        return len(self._open)
+
     def entries(self) -> dict[str, int]:
         """How much is held, by kind."""
         return {

@@ -503,6 +503,7 @@ class Attempt:
     def part(self, past: Call) -> None:
         """Let go of its ended call, of which it is the only leg; any ended call stands for it."""
         self.group = []
+        self.call_root = None
         self.call = past
 
     def untie(self) -> None:

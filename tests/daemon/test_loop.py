@@ -108,6 +108,25 @@ def loop_of(source: Told, wakeup: Wakeup, again: Config | None = None) -> Loop:
     )
 
 
+def test_garbage_waits_while_many_calls_are_open(source: Told, wakeup: Wakeup) -> None:
+    loop = loop_of(source, wakeup)
+    begun = loop._sweep_at
+
+    def sweeps(now: float) -> bool:
+        loop._sweep(begun + now)
+        return loop._sweep_at == begun + now
+
+    assert not sweeps(30)
+    assert sweeps(61)
+    legs = [
+        Leg(call_id=f"{n}", branch=f"z9hG4bK-{n}").request(n / 1e4, "INVITE") for n in range(1_200)
+    ]
+    loop._follow(in_order(legs))
+    assert not sweeps(300)
+    # At the latest after ten minutes.
+    assert sweeps(662)
+
+
 @pytest.mark.parametrize("what", ["kernel_drops", "interface_drops"])
 def test_calls_and_devices_hear_of_dropped_packets(source: Told, wakeup: Wakeup, what: str) -> None:
     loop = loop_of(source, wakeup)
