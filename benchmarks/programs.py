@@ -41,12 +41,19 @@ def sipwatch(tree: Path = ROOT, name: str = OURS) -> Program:
         name,
         (
             sys.executable,
+            # Without the folder that the benchmark is started in, which may hold other sources.
+            "-P",
             "-c",
             _MAIN,
             *("replay", "{capture}", "--format", "jsonl", "-o", "{output}"),
         ),
-        # Ahead of the installed sources of another tree.
-        environment={"PYTHONPATH": str(tree)},
+        environment={
+            # Ahead of the installed sources of another tree.
+            "PYTHONPATH": str(tree),
+            # Compiled once, as pip compiles what it installs, whatever the shell says to Python.
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(tree / "benchmarks" / ".cache" / "bytecode"),
+        },
         records=True,
     )
 
