@@ -38,7 +38,7 @@ from sipwatch.calls.settings import Places, TrackerSettings
 from sipwatch.calls.types import UNANSWERED_CANCELS, Attempt, Call, Direction, Event
 from sipwatch.calls.wheel import Wheel
 from sipwatch.sip.grammar import split_commas
-from sipwatch.sip.message import Message
+from sipwatch.sip.message import FEW_NAMES, Message
 
 #: Legs of one hidden caller begin together.
 SIBLINGS_SECONDS = 0.05
@@ -251,11 +251,13 @@ class Correlator:
     def _values(self, invite: Message) -> list[bytes]:
         """Values that are equal on both sides when a B2BUA hands them through."""
         values: list[bytes] = []
+        few = invite.few
         if "headers" in self._rules:
             for name in self._shared_headers:
-                values += invite.values(name)
+                # Most have none of them, and one property is enough to see it.
+                values += few.get(name, ()) if name in FEW_NAMES else invite.values(name)
         if "session_id" in self._rules:
-            for value in invite.few.get(b"session-id", ()):
+            for value in few.get(b"session-id", ()):
                 local, _, rest = value.partition(b";")
                 values.append(b"session:" + local.strip())
                 remote = rest.partition(b"remote=")[2].partition(b";")[0].strip()

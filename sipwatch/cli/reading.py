@@ -82,8 +82,7 @@ def batches(replay: Replay, *, progress: bool = True) -> Iterator[tuple[list[Att
     """Finished attempts and calls, batch by batch, to the end of the input."""
     from sipwatch.capture.stats import CaptureError
 
-    # What is loaded now stays: the collector need not walk over it again and again.
-    gc.collect()
+    # What is loaded now stays: the collector need not walk over it, not even once.
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY, 20, 50)
     with Progress(replay, show=progress) as shown:

@@ -147,7 +147,6 @@ class Message:
         "_few",
         "_from_tag",
         "_index",
-        "_request_uri",
         "_to_tag",
         "branch",
         "call_id",
@@ -155,6 +154,7 @@ class Message:
         "head_end",
         "method",
         "raw",
+        "request_uri",
         "status",
     )
 
@@ -166,9 +166,10 @@ class Message:
     call_id: bytes
     cseq: int
     branch: bytes
+    #: The Request-URI; empty for a response.
+    request_uri: bytes
     _from_tag: bytes | None
     _to_tag: bytes | None
-    _request_uri: bytes | None
     _index: dict[bytes, list[bytes]] | None
     _few: dict[bytes, list[bytes]] | None
 
@@ -181,6 +182,7 @@ class Message:
         call_id: bytes,
         cseq: int,
         branch: bytes,
+        request_uri: bytes,
     ) -> None:
         self.raw = raw
         self.head_end = head_end
@@ -189,7 +191,8 @@ class Message:
         self.call_id = call_id
         self.cseq = cseq
         self.branch = branch
-        self._from_tag = self._to_tag = self._request_uri = None
+        self.request_uri = request_uri
+        self._from_tag = self._to_tag = None
         self._index = self._few = None
 
     def __repr__(self) -> str:
@@ -240,15 +243,6 @@ class Message:
     def start_line(self) -> bytes:
         """The request line or status line, without its line end."""
         return self.raw[: _line_end(self.raw, 0, self.head_end)]
-
-    @property
-    def request_uri(self) -> bytes:
-        """The Request-URI; empty for a response."""
-        uri = self._request_uri
-        if uri is None:
-            parts = () if self.status else self.start_line.split(None, 2)
-            uri = self._request_uri = parts[1] if len(parts) > 1 else b""
-        return uri
 
     @property
     def reason_phrase(self) -> str:
@@ -428,6 +422,7 @@ def parse_unless(payload: bytes, others: frozenset[str]) -> Message | str:
         head_end = find(b"\r\n\r\n")
         line_end = find(b"\r\n")
         stop = head_end + 1  # lines end at "\r": the last one's stands at head_end itself
+        uri = b""
         if status is None or not line_end < cseq < head_end <= MAX_HEAD_BYTES:
             return _parse_slowly(payload)
     else:
@@ -455,6 +450,7 @@ def parse_unless(payload: bytes, others: frozenset[str]) -> Message | str:
         space = payload.rfind(b" ", cseq, cseq_end)
         if payload[space + 1 : cseq_end] != word:
             return _parse_slowly(payload)  # which says what is wrong
+        uri = payload[len(word) : line_end].split(None, 1)[0]
     # The headers in their usual spelling and place; anything else is left to the full index.
     via = line_end + 1
     if payload[via : via + 6] != b"\nVia: ":
@@ -490,7 +486,7 @@ def parse_unless(payload: bytes, others: frozenset[str]) -> Message | str:
         or len(identity) + len(value) > MAX_KEY_BYTES
     ):
         return _parse_slowly(payload)
-    return Message(payload, head_end, method, status, identity, int(number), value)
+    return Message(payload, head_end, method, status, identity, int(number), value, uri)
 
 
 def status_of(payload: bytes) -> int:
@@ -517,13 +513,13 @@ def _parse_slowly(payload: bytes) -> Message:
     response = _STATUS_LINE.match(start_line)
     if response:
         status = int(response[1])
-        method = None
+        method, uri = None, b""
     else:
         request = _REQUEST_LINE.match(start_line)
         if request is None:
             raise NotSip("status line" if start_line[:4].upper() == b"SIP/" else "start line")
         status = 0
-        method = request[1]
+        method, uri = request[1], request[2]
     index = _header_index(payload, head_end)
     call_id = _first(index, b"call-id", "Call-ID").strip()
     if not call_id:
@@ -548,6 +544,7 @@ def _parse_slowly(payload: bytes) -> Message:
         call_id,
         int(cseq[1]),
         branch[1] if branch else b"",
+        uri,
     )
     message._index = index
     if not status:
