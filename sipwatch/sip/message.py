@@ -363,7 +363,9 @@ class Message:
             end = self.raw.rfind(b"\n", 0, MAX_KEPT_BYTES)
             self.head_end = end if end > 0 else MAX_KEPT_BYTES
             self.raw = self.raw[: self.head_end]
-            self._request_uri = None
+            if not self.status:
+                parts = self.start_line.split(None, 2)
+                self.request_uri = parts[1] if len(parts) > 1 else b""
 
     def drop_routing(self) -> None:
         """Let go of the lines of `ROUTING_NAMES`, more than half of a usual head.
