@@ -134,7 +134,7 @@ class Pipeline:
         receive, wheel, pending = tracker.receive, tracker.wheel, tracker.events
         requests, responses = self.sip.requests, self.sip.responses
         batch = self.devices.begin(batch)
-        heard, other = self.devices.heard, self._other
+        heard, other = self.devices.heard, self.devices.receive
         done: list[Event] = []
         self._let_go()
         for item in batch:
@@ -160,6 +160,8 @@ class Pipeline:
                 requests[method] += 1
             if isinstance(message, str) or method not in _DIALOG:
                 other(item, method, status)
+                if method == "SUBSCRIBE" and not status:
+                    self._subscribe(item)
                 continue
             receive(item, message)
             if pending:
@@ -220,10 +222,9 @@ class Pipeline:
         done.extend(pending)
         pending.clear()
 
-    def _other(self, datagram: Datagram, method: str, status: int) -> None:
-        """A message outside of INVITE dialogs: what it says of a device."""
-        self.devices.receive(datagram, method, status)
-        if method == "SUBSCRIBE" and not status and b"completion" in datagram.payload.lower():
+    def _subscribe(self, datagram: Datagram) -> None:
+        """A SUBSCRIBE: whether its sender asks for the completion of a call."""
+        if b"completion" in datagram.payload.lower():
             try:
                 self.missed.subscribe(parse(datagram.payload), datagram.time)
             except SipError as error:
