@@ -16,7 +16,10 @@ from sipwatch.net.packet import Decode, Layer, Malformed, Packet
 from sipwatch.net.types import Batch, Datagram, Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sipwatch.net.fragments import Cut, Reassembler
+    from sipwatch.net.hep import HepPacket
     from sipwatch.net.sctp import Associations
     from sipwatch.net.tcp import Streams
 
@@ -133,7 +136,7 @@ class Fragments:
 
 
 class Tcp:
-    """SIP over TCP and over WebSocket."""
+    """SIP over TCP and over WebSocket, and HEP of agents to their collectors."""
 
     #: Counters of the streams that tell of messages that nobody will read, and their reasons.
     _LOST: ClassVar[dict[str, str]] = {
@@ -213,12 +216,36 @@ class Tcp:
         )
         counts = self._dispatch.counts
         if messages:
+            if messages[0].transport == "HEP":
+                messages = self._mirrored(messages)
             counts.sip_datagrams += len(messages)
             found.extend(messages)
         elif payload and recognise.is_tls(payload):
             counts.tls[self._server_port(source[1], destination[1])] += 1
         else:
             counts.tcp_other += 1
+
+    def _mirrored(self, messages: Sequence[Datagram]) -> list[Datagram]:
+        """What an agent's packets hold in the place of those packets."""
+        found: list[Datagram] = []
+        for one in messages:
+            if one.transport != "HEP":
+                found.append(one)
+                continue
+            inner = _mirrored(one.payload)
+            if inner is None:
+                self._dispatch.counts.tcp_other += 1
+            else:
+                packet, payload = inner
+                found.append(
+                    one._replace(
+                        source=packet.source,
+                        destination=packet.destination,
+                        transport=packet.transport,
+                        payload=payload,
+                    )
+                )
+        return found
 
     def _server_port(self, source: int, destination: int) -> int:
         """Which of two ports is the well-known one."""
@@ -238,6 +265,7 @@ class Tcp:
 
     def _late(self, held: Streams, found: list[Datagram]) -> Batch:
         counts = self._dispatch.counts
+        found = self._mirrored(found)
         counts.sip_datagrams += len(found)
         grown = self._deltas.since({name: getattr(held.counts, name) for name in self._LOST})
         counts.not_decoded.update({("tcp", self._LOST[name]): by for name, by in grown.items()})
@@ -328,6 +356,18 @@ class Mirrors:
         payload = mirrored.payload[offset:]
         self._dispatch.found(packet, mirrored.transport, source_port, destination_port, payload)
         return True
+
+
+def _mirrored(data: bytes) -> tuple[HepPacket, bytes] | None:
+    """A packet of an agent and the SIP message in it, None when there is none."""
+    from sipwatch.net import hep
+
+    try:
+        packet = hep.decode(data)
+    except hep.HepError:
+        return None
+    offset = recognise.start_of(packet.payload)
+    return None if offset < 0 else (packet, packet.payload[offset:])
 
 
 class Tunnels:

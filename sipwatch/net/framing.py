@@ -88,6 +88,7 @@ class StreamCounts:
     #: Directions of connections by what they carry.
     sip_streams: int = 0
     websocket_streams: int = 0
+    hep_streams: int = 0
     http_streams: int = 0
     tls_streams: int = 0
     other_streams: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from sipwatch.net import recognise, websocket
+from sipwatch.net import hep_framing, recognise, websocket
 from sipwatch.net.framing import (
     MAX_START_LINE,
     SipFramer,
@@ -36,6 +36,7 @@ class Kind(Enum):
 
     SIP = "sip"
     WEBSOCKET = "websocket"
+    HEP = "hep"
     TLS = "tls"
     HTTP = "http"
     OTHER = "other"
@@ -79,8 +80,10 @@ class Probe:
         """What the framer of the verdict is to be fed with; the bytes of HTTP are gone."""
         return self._buffer
 
-    def framer(self) -> SipFramer | websocket.WebSocketFramer | None:
+    def framer(self) -> SipFramer | websocket.WebSocketFramer | hep_framing.HepFramer | None:
         """The framer for the verdict, None where there is nothing to read."""
+        if self.verdict is Kind.HEP:
+            return hep_framing.HepFramer(self._counts)
         if self.verdict is Kind.WEBSOCKET:
             return websocket.WebSocketFramer(self._counts, searching=not self._from_start)
         if self.verdict is Kind.SIP:
@@ -127,6 +130,9 @@ class Probe:
         if recognise.is_tls(data[:3]) and _is_record(data):
             self.verdict = Kind.TLS
             return []
+        if data.startswith(hep_framing.START):
+            self.verdict, self._buffer = Kind.HEP, data
+            return []
         if websocket.starts_frame(data) or websocket.starts_compressed(data):
             self.verdict, self._buffer = Kind.WEBSOCKET, data
             return []
@@ -156,6 +162,8 @@ class Probe:
             return None
         if not self._from_start and websocket.starts_frame(data):
             return Kind.WEBSOCKET
+        if data.startswith(hep_framing.START):
+            return Kind.HEP
         if data.startswith(_HTTP_STARTS):
             return self._judge_http()
         return self._judge_line()

@@ -12,7 +12,8 @@ Interface, times in epoch seconds::
 are the fields of the TCP header (RFC 9293 section 3.1), ``payload`` is what follows the header.
 ``missing`` is how many more bytes of payload the packet had on the wire (a snap length cut them).
 What comes out are datagrams with the transport ``TCP`` or ``WS``, one SIP message each, with time,
-interface and number of the packet that completed it.
+interface and number of the packet that completed it; or with ``HEP``, one packet of an agent each
+(`sipwatch.net.hep_framing`), still to be decoded.
 
 Behind a gap the reader waits for the retransmission: for `Limits.gap_seconds`, or only for
 `Limits.acked_gap_seconds` once the other side has acknowledged the missing bytes, which means that
@@ -480,6 +481,8 @@ class Streams:
             return []
         if kind is Kind.SIP:
             self.counts.sip_streams += 1
+        elif kind is Kind.HEP:
+            self.counts.hep_streams += 1
         else:
             self.counts.websocket_streams += 1
         stream.framer, stream.probe = framer, None
