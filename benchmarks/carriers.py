@@ -6,7 +6,8 @@ each pair of hosts, a message a segment, an acknowledgement after each; and in s
 bytes), as WebSocket, IPv4 fragments, VLAN and VXLAN. Each is replayed on one core, in turn, and
 its rate is messages a second of CPU time beyond what the program needs for an empty capture. The
 outcomes of all must be those of UDP; TCP must have at least a third of UDP's rate. Otherwise the
-exit status is 1.
+exit status is 1. With ``--compare`` an earlier revision reads the UDP file in the same turns: what
+carriers have cost the way of UDP.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import measure
 import programs
@@ -205,37 +207,68 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--packets", type=int, default=200_000, help="of the capture (200000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run (3)")
     parser.add_argument("--core", type=int, default=measure.last_core(), help="core to run on")
+    parser.add_argument("--compare", metavar="REVISION", help="UDP with this revision as well")
     options = parser.parse_args(arguments)
-    program = programs.sipwatch()
-    output = CACHE / "carrier-records.jsonl"
     source = capture("mixed", options.packets)
     files = {name: written(source, name) for name in CARRIERS}
     empty = CACHE / "carrier-empty.pcap"
     empty.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
-    costs: dict[str, list[measure.Cost]] = {name: [] for name in ("empty", *CARRIERS)}
+    program = programs.sipwatch()
+    runs = [Run(name, program, path, count) for name, (path, count) in files.items()]
+    with ExitStack() as stack:
+        if options.compare:
+            try:
+                tree = stack.enter_context(programs.revision(options.compare))
+            except programs.UnknownRevisionError as error:
+                parser.error(str(error))
+            before = programs.sipwatch(tree, options.compare)
+            runs.insert(1, Run(f"UDP, {options.compare[:12]}", before, *files["UDP"]))
+        return _told(runs, _timed(runs, empty, options.rounds, options.core))
+
+
+class Run(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    program: programs.Program
+    path: Path
+    messages: int
+
+
+class Timed(NamedTuple):
+    """CPU seconds of a run, without those for an empty capture, and the outcomes it gave."""
+
+    seconds: float
+    outcomes: Counter[str]
+
+
+def _timed(runs: Sequence[Run], empty: Path, rounds: int, core: int) -> dict[str, Timed]:
+    output = CACHE / "carrier-records.jsonl"
+    costs: dict[str, list[measure.Cost]] = {run.name: [] for run in runs}
+    starts: dict[str, list[measure.Cost]] = {run.name: [] for run in runs}
     said: dict[str, Counter[str]] = {}
-    for path, _ in files.values():
-        measure.warm(path)
-    for _ in range(options.rounds):
-        for name in costs:
-            path = empty if name == "empty" else files[name][0]
-            cost = measure.run(
-                program.on(path, output), core=options.core, environment=program.environment
-            )
-            costs[name].append(cost)
-            said[name] = outcomes(output)
-    return _told(costs, said, {name: count for name, (_, count) in files.items()})
+    for run in runs:
+        measure.warm(run.path)
+    for _ in range(rounds):
+        for run in runs:
+            for path, into in ((empty, starts), (run.path, costs)):
+                command = run.program.on(path, output)
+                environment = run.program.environment
+                into[run.name].append(measure.run(command, core=core, environment=environment))
+            said[run.name] = outcomes(output)
+    return {
+        name: Timed(measure.median(costs[name]).cpu - measure.median(starts[name]).cpu, said[name])
+        for name in costs
+    }
 
 
-def _told(
-    costs: dict[str, list[measure.Cost]], said: dict[str, Counter[str]], counts: dict[str, int]
-) -> int:
-    start = measure.median(costs.pop("empty")).cpu
-    rates = {name: counts[name] / (measure.median(c).cpu - start) for name, c in costs.items()}
+def _told(runs: Sequence[Run], timed: dict[str, Timed]) -> int:
+    rates = {run.name: run.messages / timed[run.name].seconds for run in runs}
     print("carrier             messages/s   of UDP")
     for name, rate in rates.items():
         print(f"{name:<18} {rate:>11,.0f} {rate / rates['UDP']:>8.2f}")
-    wrong = [name for name in costs if said[name] != said["UDP"]]
+    said = {run.name: timed[run.name].outcomes for run in runs}
+    wrong = [name for name in CARRIERS if said[name] != said["UDP"]]
     for name in wrong:
         difference = {k: (said["UDP"][k], said[name][k]) for k in said["UDP"] | said[name]
                       if said["UDP"][k] != said[name][k]}  # fmt: skip
