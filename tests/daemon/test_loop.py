@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 from call_flows import Leg, in_order
 
 from sipwatch.capture.live import CaptureEvent, InterfaceStats, LiveStats
 from sipwatch.config import Config, parse_toml
+from sipwatch.daemon.desk import Page
 from sipwatch.daemon.loop import Loop
 from sipwatch.daemon.recorder import Recorder
 from sipwatch.daemon.self_metrics import SelfReport
@@ -106,6 +110,25 @@ def loop_of(source: Told, wakeup: Wakeup, again: Config | None = None) -> Loop:
         report=SelfReport(reloaded_at=0.0),
         reread=lambda: again or config,
     )
+
+
+def test_a_scrape_does_not_wait_for_the_end_of_a_batch(source: Told, wakeup: Wakeup) -> None:
+    loop = loop_of(source, wakeup)
+    legs = [
+        Leg(call_id=f"{n}", branch=f"z9hG4bK-{n}").request(n / 1e4, "INVITE") for n in range(1_000)
+    ]
+    pages: list[Page] = []
+    asker = Thread(target=lambda: pages.append(loop.desk.ask("")))
+    asker.start()
+    while not loop.desk.wanted:
+        time.sleep(0.001)
+    loop._take(in_order(legs))
+    asker.join(10)
+    [(_, page)] = pages
+    requests = re.search(rb'\nsipwatch_sip_requests_total\{method="INVITE"\} (\d+)', page)
+    assert requests is not None
+    assert 0 < int(requests[1]) <= 64
+    assert loop.pipeline.tracker.in_progress == 1_000
 
 
 def test_garbage_waits_while_many_calls_are_open(source: Told, wakeup: Wakeup) -> None:
