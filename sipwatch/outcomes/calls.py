@@ -63,6 +63,16 @@ def best_of(attempts: Sequence[Attempt]) -> tuple[Attempt, Verdict] | None:
     return min(judged, key=lambda pair: (_rank(pair[1].outcome), -pair[0].started_at))
 
 
+def last_facts(attempt: Attempt, verdict: Verdict) -> list[str]:
+    """The last two facts of a verdict, without what ties its leg to its caller's."""
+    return [fact for fact in verdict.evidence if fact not in attempt.correlation][-2:]
+
+
+def sent_on(verdict: Verdict, root: Attempt) -> bool:
+    """Whether a 302 sent the caller to where he was refused: what happened there is not in view."""
+    return verdict.detail == "forwarded" and root.final_status >= 400
+
+
 def _rank(outcome: str) -> int:
     return _ORDER.index(outcome) if outcome in _ORDER else len(_ORDER)
 
@@ -224,7 +234,9 @@ def _agents(scene: CallScene) -> Verdict | None:
         verdict = crossed
     if verdict.outcome == "answered" and scene.caller_in_view:
         return None
-    evidence = (f"the last agent tried was {_who(attempt)}", *verdict.evidence[-2:])
+    if scene.caller_in_view and sent_on(verdict, scene.root):
+        return None
+    evidence = (f"the last agent tried was {_who(attempt)}", *last_facts(attempt, verdict))
     confidence = verdict.confidence and "correlated"
     return Verdict(
         verdict.outcome,

@@ -147,9 +147,10 @@ def _hop_before(scene: Scene) -> Finding | None:
     if said is None:
         return None
     note = "the leg before it on its way was cancelled"
+    notes = said.notes if note in said.notes else (*said.notes, note)
     if said.outcome in ("no_answer", "connection_timeout", "device_not_responding"):
-        return _by_ring_state(scene, "correlated", *said.notes, note)
-    return said._replace(confidence="correlated", notes=(*said.notes, note))
+        return _by_ring_state(scene, "correlated", *notes)
+    return said._replace(confidence="correlated", notes=notes)
 
 
 def _reason_says(scene: Scene) -> Finding | None:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sipwatch.calls.types import TIMEOUT_SECONDS, TIMER_C_SECONDS, Attempt
-from sipwatch.outcomes.calls import best_of, last_round
+from sipwatch.outcomes.calls import best_of, last_facts, last_round, sent_on
 from sipwatch.outcomes.cancel import judge_cancel
 from sipwatch.outcomes.scene import Finding, Scene
 from sipwatch.outcomes.settings import HeaderRule
@@ -219,7 +219,7 @@ def _device_timer(scene: Scene) -> str | None:
     ):
         for value in values:
             if abs(seconds - value) <= PHONE_TIMER_SPREAD_SECONDS:
-                return f"ringing ended after {seconds:.1f} s, {whose} ring timer of {value:g} s"
+                return f"{whose} ring timer of {value:g} s ended the ringing"
     for key in _device_keys(scene):
         fact = scene.known_timer(key, seconds, whole_seconds=False)
         if fact:
@@ -312,7 +312,7 @@ def _inherited(scene: Scene) -> Finding | None:
         verdict = agent.crossed_verdict  # the caller had his final before that late answer
     if verdict.outcome in ("abandoned", "briefly_abandoned", "answered", "in_progress"):
         return None
-    if verdict.outcome == "incomplete":
+    if verdict.outcome == "incomplete" or sent_on(verdict, scene.attempt):
         return None
     note = f"{len(children)} agents' legs in view; decisive: attempt {agent.serial}"
     if len(children) == 1:
@@ -321,7 +321,7 @@ def _inherited(scene: Scene) -> Finding | None:
         verdict.outcome,
         verdict.detail,
         "correlated",
-        (f"{note}: {verdict.outcome}", *verdict.evidence[-2:]),
+        (f"{note}: {verdict.outcome}", *(f"agent: {fact}" for fact in last_facts(agent, verdict))),
     )
 
 
@@ -388,12 +388,11 @@ def _device_timer_ran_out(scene: Scene) -> Finding | None:
 
 
 def _pressed_reject(scene: Scene) -> Finding:
-    seconds = scene.ring_180_seconds
     return Finding(
         "declined",
         "manual",
         "inferred",
-        (f"rang {seconds:.1f} s before it was refused: a ringing device is not busy",),
+        ("refused while its device rang: a ringing device is not busy",),
     )
 
 
@@ -493,7 +492,7 @@ RULES: tuple[Rule, ...] = (
         "3c",
         REFUSED,
         "a caller's leg that he did not cancel and whose agents' legs are known and settled "
-        "inherits the agents' outcome",
+        "inherits the agents' outcome; not that of a 302 whose new target is out of view",
         _inherits,
         _inherited,
     ),

@@ -435,7 +435,7 @@ def test_the_caller_has_the_cause_of_his_agents_leg() -> None:
     assert caller.verdict is not None
     assert agent.verdict.cause_hint == caller.verdict.cause_hint == "registered_but_silent"
     assert caller.device == agent.device == "101"
-    assert agent.verdict.evidence[-1] in caller.verdict.evidence
+    assert f"agent: {agent.verdict.evidence[-1]}" in caller.verdict.evidence
     (call,) = calls
     assert call.verdict is not None
     assert call.verdict.cause_hint == "registered_but_silent"
