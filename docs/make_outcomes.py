@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sipwatch.config import CORRELATION_RULES
 from sipwatch.outcomes.calls import CALL_RULES
 from sipwatch.outcomes.cancel import CANCEL_RULES
 from sipwatch.outcomes.dialect import CancelLine, Dialect, FinalLine, load_dialects
@@ -44,7 +45,8 @@ def main() -> int:
 
 def page() -> str:
     """The whole page."""
-    parts = [INTRODUCTION, _outcomes(), _attempts(), _cancels(), _dialects(), _causes(), _calls()]
+    parts = [INTRODUCTION, _outcomes(), _attempts(), _cancels(), _dialects(), _causes()]
+    parts += [_correlation(), _calls()]
     return "\n".join(parts)
 
 
@@ -122,6 +124,46 @@ def _causes() -> str:
     lines = ["## Rule 4: Q.850 causes", "", "| cause | outcome |", "|---|---|"]
     for cause, (outcome, detail) in sorted(Q850_OUTCOME.items()):
         lines.append(f"| {cause} | `{outcome}`" + (f"/`{detail}`" if detail else "") + " |")
+    return "\n".join(lines) + "\n"
+
+
+#: What each name in `[correlation] disabled` switches off.
+CORRELATION = {
+    "call_id": "the same Call-ID on another hop or branch: forks, spirals, and the next hop",
+    "session_id": "the same Session-ID (RFC 7989) on both legs",
+    "headers": "the same value in one of `[correlation] headers`",
+    "replaces": "a Replaces header (RFC 3891) that names a dialog of the call",
+    "referred_by": "a Referred-By header (RFC 3892) that names somebody of the call",
+    "diversion": "Diversion or History-Info (RFC 5806, 7044) that name a number of the call",
+    "identity": "the same caller in From, P-Asserted-Identity or Remote-Party-ID, compared as "
+    "the last seven digits; a display name where the number is hidden",
+    "time": "the leg begins promptly after what may cause it: the caller's INVITE, his answer by "
+    "a queue or menu, the end of another leg, a REFER",
+    "party_id": "the PBX names the agent to the caller (Remote-Party-ID, P-Asserted-Identity)",
+    "sdp_origin": "the same origin line in both SDPs: the PBX passes media by",
+    "ends": "answers and ends of both legs at the same moment; speaks against a pair whose leg "
+    "goes on for more than a second after its caller's",
+    "route": "a habit of the dialplan: once three pairs of a called number were certain, it is "
+    "known which agents it leads to, and among several callers that fit, one who called a number "
+    "that leads to this agent fits better, one whose number leads to others less well",
+    "siblings": "legs of one caller who is out of view, begun within 50 ms for different targets",
+    "pickup": "a phone's call to a feature code that is answered in the moment in which another "
+    "caller's agent's leg is cancelled as completed elsewhere",
+}
+
+
+def _correlation() -> str:
+    lines = [
+        "## Which legs are one call",
+        "",
+        "What speaks for a caller's leg is added up, and what speaks against it taken off. Two "
+        "callers that fit equally are said (`ambiguous`), not chosen from. Each rule can be "
+        "switched off by its name in `[correlation] disabled`.",
+        "",
+        "| rule | what it looks at |",
+        "|---|---|",
+    ]
+    lines += [f"| `{name}` | {_cell(CORRELATION[name])} |" for name in CORRELATION_RULES]
     return "\n".join(lines) + "\n"
 
 

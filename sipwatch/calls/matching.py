@@ -86,6 +86,8 @@ class Matcher:
         elif mine or his:
             # A PBX may hide a number; it hardly knows one that the caller hides.
             score -= 1.5 if mine else 1.0
+            if not mine and not alone and _rather_hidden(attempt, caller):
+                score -= 3.5
         elif attempt.display == caller.display:
             score += 2.0 if attempt.display == HIDDEN else 2.5
         if talking(caller, attempt.started_at):
@@ -128,6 +130,19 @@ class Matcher:
             seen = self._routes[number] = Counter()
         if len(seen) < _MOST_TARGETS:
             seen[target_of(attempt.invite)] += 1
+
+
+def _rather_hidden(attempt: Attempt, caller: Attempt) -> bool:
+    """Whether a leg without a number is rather that of a candidate who hides his.
+
+    Who is shown to one agent is hardly hidden from the next.
+    """
+    return any(
+        child is not attempt and not child.identity.isdisjoint(caller.identity)
+        for child in caller.children
+    ) and any(
+        not other.identity and other.display == attempt.display for other in attempt.candidates
+    )
 
 
 def is_plain(attempt: Attempt, caller: Attempt) -> bool:

@@ -379,12 +379,16 @@ def _by_time_alone(scene: Scene) -> Finding | None:
 CANCEL_RULES: tuple[CancelRule, ...] = (
     CancelRule(
         "0",
-        "the CANCEL was never answered, and 64*T1 passed or it was sent at least 3 times",
+        "the CANCEL was never answered, and 64*T1 passed or it was sent at least 3 times: the peer "
+        "was lost, `connection_timeout` by what it had answered before; `device_not_responding` "
+        "where nothing ever came from it",
         _never_answered,
     ),
     CancelRule(
         "0b",
-        "the leg before it on the same way was cancelled: what is true of that is true of this",
+        "the leg before it on the same way was cancelled within 1 s before (a proxy or a second "
+        "host that is in view hands the CANCEL on): what is true of that is true of this, a timer "
+        "by what this device had done",
         _hop_before,
     ),
     CancelRule(

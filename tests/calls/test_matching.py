@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from playbook import Play
 
@@ -41,7 +41,8 @@ def pairs(draw: st.DrawFn) -> tuple[Attempt, Attempt]:
     return leg(9, draw(st.floats(0, 12)), draw(KEYS)), caller
 
 
-@settings(max_examples=300, deadline=None)
+# Plain pairs are few among those that are drawn.
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(pairs(), st.sets(st.sampled_from(CORRELATION_RULES)), st.booleans())
 def test_a_plain_pair_would_be_certain_by_its_score(
     pair: tuple[Attempt, Attempt], without: set[str], linked: bool

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sipwatch.config import CORRELATION_RULES
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -30,9 +32,11 @@ def test_every_outcome_and_rule_of_the_specification_is_on_it() -> None:
         "in_progress incomplete"
     ).split():
         assert f"| `{outcome}`" in text
-    for rule in "0 1 2 2b 3 3b 3c 4 5 6 7 8 8b 9 10 11 11b 11c 11d 12 12b 13b 14 15 16".split():
+    for rule in "0 1 2 2b 3 3a 3b 3c 4 5 6 7 8 8b 9 10 11 11b 11c 11d 12 12b 13b 14 15 16".split():
         assert f"| {rule} |" in text
-    for rule in "0 1 2 3 4 5 5b 6".split():
+    for rule in "0 0b 1 2 3 4 5 5b 6".split():
         assert f"| 5.1/{rule} |" in text
+    for rule in CORRELATION_RULES:
+        assert f"| `{rule}` | " in text
     for rule in range(1, 8):
         assert f"| call/{rule} |" in text
