@@ -417,6 +417,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.call_agents:
         call_agents()
         return 0
+    # Ended from outside it still takes its daemon and its namespaces away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     result: dict[str, Any] = {}
     try:
         if options.soak:
