@@ -96,6 +96,8 @@ def batches(replay: Replay, *, progress: bool = True) -> Iterator[tuple[list[Att
 
 def end(replay: Replay) -> None:
     """Name on standard error what could not be read, and leave with the status that says so."""
+    # The interpreter looks for cycles once more at its end, in what is about to go anyway.
+    gc.freeze()
     damage = replay.stats.damage
     for lost in damage:
         warn(str(lost))
