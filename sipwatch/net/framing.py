@@ -384,7 +384,9 @@ class SipFramer:
             elif len(buffer) - at > MAX_HEAD:
                 at, looked = -1, max(buffer.rfind(b"\n") + 1, looked)
             else:
-                self._looked = max(buffer.rfind(b"\n") + 1, looked)
+                # Of a line without end only what may be of a start line is looked at again.
+                line = max(buffer.rfind(b"\n") + 1, len(buffer) - MAX_START_LINE)
+                self._looked = max(line, looked)
                 self._counts.skipped_bytes += at - begin
                 return at
         self._counts.skipped_bytes += at - begin

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from sip_texts import SDP, request, response
 
+from sipwatch.net.framing import SipFramer, StreamCounts
 from sipwatch.net.tcp import ACK, FIN, RST, SYN, Limits, Streams
 from sipwatch.net.types import Datagram
 
@@ -793,6 +794,18 @@ def test_a_head_without_end_is_bounded() -> None:
         position += 1005
         assert side.streams.held_bytes <= 70_000
     assert side.packet(position, b"\r\n\r\n" + B) == [B]
+
+
+@pytest.mark.parametrize("size", [9_000, 60_000])
+def test_a_line_without_end_in_a_search(size: int) -> None:
+    """Met on its way; the line ends late, and the message is there all the same."""
+    long = request(extra=b"X: " + b"x" * size)
+    stream = b"rest of a body\r\n" + long + B
+    framer = SipFramer(StreamCounts(), searching=True)
+    found: list[bytes] = []
+    for at in range(0, len(stream), 50):
+        found += framer.feed(stream[at : at + 50])
+    assert found == [long, B]
 
 
 def test_a_message_that_is_too_long_gives_its_beginning() -> None:
