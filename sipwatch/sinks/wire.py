@@ -101,7 +101,9 @@ class HeaderName:
             # The last line ends where the head does.
             end = raw.find(b"\r", start, stop + 1)
             if end >= 0 and raw[end + 2 : end + 3] not in _FOLDED:
-                return raw[start + self._skip : end]
+                value = raw[start + self._skip : end]
+                if b"\n" not in value:  # some end lines with LF alone
+                    return value
         elif self._other.search(raw, 0, stop) is None:
             return None
         return message.header(self.name)

@@ -29,6 +29,8 @@ from sipwatch.sinks.record import (
     attempt_record,
     call_record,
 )
+from sipwatch.sinks.wire import USER_AGENT, header_text
+from sipwatch.sip.message import parse
 
 #: The order of the specification of the record.
 FIELDS = [
@@ -278,6 +280,14 @@ def test_odd_words_of_the_wire() -> None:
     assert record["user_agent"] == "A folded one"
     assert record["server"] == "x\x7fy"
     assert record["code"] == 599
+
+
+def test_a_value_ends_where_its_line_does_also_at_a_bare_lf() -> None:
+    message = parse(
+        b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\n"
+        b"To: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nUser-Agent: Zoiper\nAllow-Events: talk\r\n\r\n"
+    )
+    assert header_text(message, USER_AGENT) == "Zoiper"
 
 
 def test_compact_header_names_and_nothing_said() -> None:
