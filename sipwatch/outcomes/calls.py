@@ -149,12 +149,25 @@ def _answered(scene: CallScene) -> Verdict | None:
     for attempt in [*scene.agents, *takers]:
         if attempt.answered_at is None:
             continue
-        if attempt.cancel_at is not None and attempt.cancel_at <= attempt.answered_at:
+        if (
+            attempt.cancel_at is not None
+            and attempt.cancel_at <= attempt.answered_at
+            and not _put_through(attempt, root)
+        ):
             continue  # its 200 crossed the CANCEL: nobody was there any more
         if attempt.verdict is not None and attempt.verdict.outcome != "answered":
             continue
         return _verdict("answered", None, "correlated", "1", f"answered by {_who(attempt)}")
     return None
+
+
+def _put_through(agent: Attempt, root: Attempt) -> bool:
+    """Whether an answer that crossed its CANCEL was handed on, and the two talked (9.1)."""
+    at, his = agent.answered_at, root.answered_at
+    if at is None or his is None or agent is root or abs(his - at) > ROUND_SECONDS:
+        return False
+    ends = [end for end in (agent.bye_at, root.bye_at) if end is not None]
+    return not ends or min(ends) - at > ROUND_SECONDS
 
 
 def _who(attempt: Attempt) -> str:
