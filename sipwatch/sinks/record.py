@@ -1,6 +1,11 @@
 """The records of an attempt and of a call, schema 1: fields, their order and their meaning.
 
 Times are epoch seconds, durations seconds, both with microseconds; what does not apply is None.
+
+A retried attempt (a challenge, a 3xx that its sender follows) is one record. Of its first INVITE
+are `id`, `started_at`, `source`, `from`, `to`, `request_uri`, `user_agent` and `first_packet`; of
+the last, which decided, `destination`, `server`, `code`, `reasons` and `last_packet`. `legs` says
+how many there were: with more than one, `destination` may be another host than `request_uri` names.
 """
 
 from __future__ import annotations
