@@ -284,8 +284,11 @@ def test_odd_words_of_the_wire() -> None:
 
 def test_a_value_ends_where_its_line_does_also_at_a_bare_lf() -> None:
     message = parse(
-        b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:c@d>;tag=1\r\n"
-        b"To: <sip:a@b>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nUser-Agent: Zoiper\nAllow-Events: talk\r\n\r\n"
+        b"OPTIONS sip:a@b SIP/2.0\r\n"
+        b"Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n"
+        b"From: <sip:c@d>;tag=1\r\nTo: <sip:a@b>\r\n"
+        b"Call-ID: 1\r\nCSeq: 1 OPTIONS\r\n"
+        b"User-Agent: Zoiper\nAllow-Events: talk\r\n\r\n"
     )
     assert header_text(message, USER_AGENT) == "Zoiper"
 
