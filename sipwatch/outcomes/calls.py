@@ -162,9 +162,18 @@ def _answered(scene: CallScene) -> Verdict | None:
 
 
 def _put_through(agent: Attempt, root: Attempt) -> bool:
-    """Whether an answer that crossed its CANCEL was handed on, and the two talked (9.1)."""
+    """Whether an answer that crossed its CANCEL was handed on, and the two talked (9.1).
+
+    Not to a caller who had given up himself: he is gone, whatever his phone says.
+    """
     at, his = agent.answered_at, root.answered_at
-    if at is None or his is None or agent is root or abs(his - at) > ROUND_SECONDS:
+    if (
+        at is None
+        or his is None
+        or root.cancel_at is not None
+        or agent is root
+        or abs(his - at) > ROUND_SECONDS
+    ):
         return False
     ends = [end for end in (agent.bye_at, root.bye_at) if end is not None]
     return not ends or min(ends) - at > ROUND_SECONDS
