@@ -16,7 +16,7 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
-from panels import agents, calls, delays, devices, health, measures
+from panels import agents, calls, delays, devices, health, measures, missed
 from panels.kit import SOURCE
 
 TARGET = Path(__file__).with_name("sipwatch.json")
@@ -26,6 +26,7 @@ ROWS = (
     calls.outcomes,
     measures.measures,
     measures.peers,
+    missed.missed,
     agents.agents,
     delays.delays,
     devices.devices,
