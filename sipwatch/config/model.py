@@ -18,7 +18,7 @@ _SECONDS = kinds.number("a number of seconds, 0 or more", 0, 10_000_000)
 _SOME_SECONDS = kinds.number("a number of seconds above 0", 0, 10_000_000, above=True)
 
 #: Dialects there are files for (outcomes.md section 12).
-DIALECTS = ("asterisk", "freeswitch")
+DIALECTS = ("asterisk", "freeswitch", "sippy")
 
 _NETWORKS_BY_NAME = kinds.table_of(kinds.NAME, kinds.list_of(kinds.NETWORK))
 

@@ -40,6 +40,8 @@ class FinalLine(NamedTuple):
     #: Whether a 180 (or 183) came; None = either.
     rang: bool | None = None
     trying: bool | None = None
+    #: The reason phrase; empty fits every one.
+    phrase: str = ""
     known_timer: bool = False
     from_seconds: float = 0.0
     to_seconds: float = float("inf")
@@ -59,6 +61,8 @@ class FinalLine(NamedTuple):
         if self.rang is not None and self.rang is not (attempt.first_18x_at is not None):
             return False
         if self.trying is not None and self.trying is not (attempt.trying_at is not None):
+            return False
+        if self.phrase and (attempt.final is None or attempt.final.reason_phrase != self.phrase):
             return False
         if self.known_timer and not timer:
             return False
@@ -129,6 +133,7 @@ def _dialect(data: dict[str, Any]) -> Dialect:
             sip=tuple(line.get("sip", ())),
             rang=line.get("rang"),
             trying=line.get("trying"),
+            phrase=line.get("phrase", ""),
             known_timer=line.get("known_timer", False),
             from_seconds=line.get("from_seconds", 0.0),
             to_seconds=line.get("to_seconds", float("inf")),

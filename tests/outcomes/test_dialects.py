@@ -52,6 +52,7 @@ def test_a_file_says_only_what_the_taxonomy_knows(name: str) -> None:
         ("Asterisk PBX certified/20.7-cert4", "asterisk"),
         ("FPBX-16.0.40(18.20.0)", "asterisk"),
         (FREESWITCH, "freeswitch"),
+        ("Sippy B2BUA (RADIUS)", "sippy"),
         ("kamailio (5.6.3 (x86_64/linux))", ""),
         ("Yealink SIP-T46S 66.86.0.15", ""),
         ("Linphone/5.2.5 for Asterisk", ""),
@@ -96,7 +97,7 @@ def test_configured_networks_come_first_and_the_narrowest_wins() -> None:
 
 
 def test_an_unknown_name_in_the_configuration_is_said() -> None:
-    with pytest.raises(ValueError, match=r"no dialect 'cisco'; known: asterisk, freeswitch"):
+    with pytest.raises(ValueError, match=r"no dialect 'cisco'; known: asterisk, freeswitch, sippy"):
         Dialects({ip_network("10.0.0.0/8"): "cisco"})
 
 

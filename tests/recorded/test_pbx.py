@@ -57,7 +57,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_there_are_recordings_of_our_own() -> None:
     names = {folder.name for folder in OWN}
-    assert {"asterisk", "kamailio"} <= names
+    assert {"asterisk", "kamailio", "sippy"} <= names
     hours = [
         name
         for name in truth_of(ROOT / "pcaps/pbx/asterisk")["captures"]

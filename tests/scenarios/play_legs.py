@@ -17,6 +17,7 @@ from sipwatch.sip.message import render
 AGENTS = {
     "asterisk": "Asterisk PBX 22.4.1",
     "freeswitch": "FreeSWITCH-mod_sofia/1.10.12-release~64bit",
+    "sippy": "Sippy B2BUA (RADIUS)",
 }
 ADDRESSES = {"pbx": "10.9.0.1:5060", "trunk": "203.0.113.5:5060", "trunk2": "203.0.113.9:5060"}
 PHRASES = {

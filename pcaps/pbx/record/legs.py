@@ -260,10 +260,11 @@ class Answering(Leg):
             self.repeat = None
         if self.state == "refused":
             self.state = "over"
+        if self.entry.get("final") == 200:  # also when a BYE has overtaken it
+            self.note("ack")
         if self.state != "answered":
             return
         self.state = "talking"
-        self.note("ack")
         b = self.behaviour
         if "talk" in b:
             self.after(b["talk"], self.hang_up)

@@ -31,6 +31,7 @@ TRUNK_VIEW = {
     408: ["no_answer", "device_not_responding", "connection_timeout"],
     404: ["not_found", "unavailable"],
     503: ["server_failure", "unavailable"],
+    500: ["no_answer", "device_not_responding", "connection_timeout"],  # a B2BUA's timer
 }
 
 
