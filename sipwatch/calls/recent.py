@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from itertools import islice
 
-#: So long after its end a leg is remembered, in seconds.
-RECENT_SECONDS = 40.0
+#: So long after its end a leg is remembered, in seconds: no message is repeated for longer than
+#: 64 T1 (RFC 3261 17.1.1.2, 17.1.2.2), and what is captured may come late.
+RECENT_SECONDS = 34.0
 #: One of so many goes when there are too many: one by one would cost a walk over the gaps each.
 _SHARE = 64
 # An entry is, from its high bits to its low ones: microseconds, CSeq number, hash of the branch.

@@ -12,9 +12,11 @@ from json.encoder import encode_basestring_ascii as _quoted
 from typing import TypeVar
 
 from sipwatch.calls.types import Attempt, Call, Verdict
+from sipwatch.sinks import measures
 from sipwatch.sinks.identity import attempt_id
 from sipwatch.sinks.record import (
     ATTEMPT_FIELDS,
+    CALL_FIELDS,
     OPEN_VERDICT,
     PLAIN,
     SCHEMA,
@@ -47,27 +49,30 @@ _Fragment = TypeVar("_Fragment")
 #: Fields whose JSON is made elsewhere, together with their neighbours.
 _FLOW = ("transport", "source", "destination", "direction", "peer")
 _VERDICT = ("cause_hint", "outcome", "category", "detail", "confidence")
-_FIXED = {"schema": str(SCHEMA), "kind": '"attempt"'}
-_FORMATS = {"started_at": "%.6f"}
+_FORMATS = {"started_at": "%.6f", "direction": '"%s"'}
 
 
-def _template() -> str:
+def _template(fields: tuple[str, ...], kind: str, *groups: tuple[str, ...]) -> str:
     """`{"schema":1,…}` with a conversion for each field, one for each group of neighbours."""
+    fixed = {"schema": str(SCHEMA), "kind": f'"{kind}"'}
+    first, others = {group[0] for group in groups}, {name for group in groups for name in group[1:]}
     parts = []
-    for name in ATTEMPT_FIELDS:
-        if name in _FIXED:
-            parts.append(f'"{name}":{_FIXED[name]}')
-        elif name in (_FLOW[0], _VERDICT[0]):
+    for name in fields:
+        if name in fixed:
+            parts.append(f'"{name}":{fixed[name]}')
+        elif name in first:
             parts.append("%s")
-        elif name not in _FLOW and name not in _VERDICT:
+        elif name not in others:
             parts.append(f'"{name}":{_FORMATS.get(name, "%s")}')
     return "{" + ",".join(parts) + "}\n"
 
 
-_TEMPLATE = _template()
+_TEMPLATE = _template(ATTEMPT_FIELDS, "attempt", _FLOW, _VERDICT)
+_CALL_TEMPLATE = _template(CALL_FIELDS, "call", _VERDICT[1:])
 
 _flows: dict[tuple[object, ...], str] = {}
 _verdicts: dict[tuple[object, ...], str] = {}
+_outcomes: dict[tuple[object, ...], str] = {}
 _froms: dict[bytes, tuple[str, str]] = {}
 _tos: dict[bytes, str] = {}
 _phrases: dict[bytes, str] = {}
@@ -129,7 +134,45 @@ def attempt_line(attempt: Attempt, style: RecordStyle = PLAIN) -> str:
 
 def call_line(call: Call, style: RecordStyle = PLAIN) -> str:
     """The record of a call as JSON with its line end."""
-    return json.dumps(call_record(call, style), separators=(",", ":")) + "\n"
+    if not style.numbers.full:
+        return json.dumps(call_record(call, style), separators=(",", ":")) + "\n"
+    root, verdict = call.root, call.verdict or OPEN_VERDICT
+    message = speaker(root)
+    caller, called = ("null",) * 2 if message is None else _parties(message)
+    ids = [attempt_id(each) for each in call.attempts]
+    ends = [each.ended_at for each in call.attempts if each.ended_at is not None]
+    return _CALL_TEMPLATE % (
+        f'"{attempt_id(root)}"',
+        root.started_at,
+        f"{max(ends):.6f}" if call.ended and ends else "null",
+        caller,
+        called,
+        root.direction,
+        _outcomes.get(verdict[:4]) or _outcome(verdict),
+        "[" + ",".join(map(_quoted, verdict.evidence)) + "]",
+        _optional(measures.agent_of_call(call, style.agents)),
+        '["' + '","'.join(ids) + '"]' if ids else "[]",
+        _time(measures.waited(call)),
+        _time(measures.rang(call)),
+        _time(measures.talked(call)),
+        "true" if call.callback_requested else "false",
+        _time(call.returned_at),
+        "null" if call.returned_by is None else _quoted(call.returned_by),
+        "null" if call.returns is None else f'"{attempt_id(call.returns)}"',
+        "null" if call.callback_for is None else f'"{attempt_id(call.callback_for)}"',
+    )
+
+
+def _parties(message: Message) -> tuple[str, str]:
+    """From and To as JSON."""
+    value = party_value(message, FROM)
+    caller = _froms.get(value) or _from(value)
+    value = party_value(message, TO)
+    return caller[0], _tos.get(value) or _to(value)
+
+
+def _time(seconds: float | None) -> str:
+    return "null" if seconds is None else f"{seconds:.6f}"
 
 
 def _names(message: Message) -> tuple[str, str, str, str]:
@@ -177,6 +220,10 @@ def _judgement(verdict: Verdict) -> str:
         verdict.confidence,
     )
     return _group(_VERDICT, values, _verdicts, verdict[:4] + verdict[6:])
+
+
+def _outcome(verdict: Verdict) -> str:
+    return _group(_VERDICT[1:], verdict[:4], _outcomes, verdict[:4])
 
 
 def _group(

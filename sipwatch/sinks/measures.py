@@ -22,15 +22,17 @@ def agent_of(attempt: Attempt, agents: Agents, call: Call | None = None) -> str 
     When it was said who is an agent only those count; else it is the user that was called, or
     the phone that picked a call up. `call` is for attempts that were untied from theirs.
     """
-    caller = caller_of(attempt).user
-    call = call or attempt.call
-    if attempt.role == "caller" and call is not None and call.root is not attempt:
-        users = [caller]
+    root = call.root if call is not None else attempt.root
+    if attempt.role == "caller" and root is not None and root is not attempt:
+        users: Iterable[str] = (caller_of(attempt).user,)
+    elif agents.configured:
+        users = (*_tried(attempt), caller_of(attempt).user)
     else:
-        users = [*_tried(attempt)]
-        if agents.configured:
-            users.append(caller)
-    return next((user for user in users if user and agents.include(user)), None)
+        users = _tried(attempt)
+    for user in users:
+        if user and agents.include(user):
+            return user
+    return None
 
 
 def _tried(attempt: Attempt) -> Iterator[str]:
@@ -50,6 +52,8 @@ def _tried(attempt: Attempt) -> Iterator[str]:
 
 
 def _of_contact(user: str) -> str:
+    if "-0x" not in user:
+        return user
     made_up = _MADE_UP.fullmatch(user)
     return made_up[1] if made_up else user
 

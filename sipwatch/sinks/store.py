@@ -96,15 +96,32 @@ class RecordStore(SqliteRecords):
             raise SinkError(f"{self.path}: {error}") from None
 
 
-def _row(line: str, fields: Sequence[str]) -> list[Any]:
+def _row(line: str, fields: tuple[str, ...]) -> list[Any]:
     """The values of a record line; lists stay JSON. Raises ValueError for what is no record."""
-    record = json.loads(line)
+    record, _ = _decode(line)
     if tuple(record) != fields:
         raise ValueError(f"not a record with the fields {', '.join(fields)}")
-    return [
-        json.dumps(value, separators=(",", ":")) if isinstance(value, list) else value
-        for value in record.values()
-    ]
+    values = list(record.values())
+    for place, begin, end in _lists(fields):
+        if type(values[place]) is list:
+            # As it stands in the line: within a text the quotes of a key would be escaped.
+            start = line.find(begin) + len(begin)
+            values[place] = line[start : line.find(end, start)]
+    return values
+
+
+_decode = json.JSONDecoder().raw_decode
+_LISTS = frozenset(("evidence", "reasons", "attempts"))
+
+
+@cache
+def _lists(fields: tuple[str, ...]) -> tuple[tuple[int, str, str], ...]:
+    """Place of each list, what stands before it in a line, and what behind it."""
+    return tuple(
+        (place, f'"{name}":', f',"{fields[place + 1]}":')
+        for place, name in enumerate(fields)
+        if name in _LISTS
+    )
 
 
 @cache

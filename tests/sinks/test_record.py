@@ -178,6 +178,23 @@ def test_a_line_is_the_record(name: str, numbers: str) -> None:
     assert attempt_line(attempt, style) == line
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("numbers", ["full", "mask", "hash"])
+def test_a_line_is_the_record_of_a_call(name: str, numbers: str) -> None:
+    style = RecordStyle(Numbers(Privacy(numbers=numbers, key="0123456789abcdef")))
+    _, (call,) = run([SCENARIOS[name]()])
+    for again in range(2):
+        line = call_line(call, style)
+        assert line.isascii()
+        assert line.endswith("}\n")
+        assert json.loads(line) == call_record(call, style)
+        assert list(json.loads(line)) == list(call_record(call, style))
+        if not again:
+            call.callback_requested = True
+            call.returned_at, call.returned_by = 1700000000.25, 'a "b"'
+            call.returns = call.callback_for = call.root
+
+
 def test_fields_stand_in_the_order_of_the_specification() -> None:
     attempts, calls = run([answered()])
     assert list(attempt_record(attempts[0])) == list(ATTEMPT_FIELDS) == FIELDS

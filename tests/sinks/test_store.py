@@ -71,6 +71,24 @@ def test_a_locked_database_is_an_error_and_nothing_is_half_written(tmp_path: Pat
     store.close()
 
 
+def test_texts_that_look_like_the_fields_around_them(tmp_path: Path) -> None:
+    attempts, calls = run([busy(call_id='x","code":1,"evidence":[],"attempts":["y"],"agent":')])
+    trap = '],"code":0,"evidence":["no"],"q850":1,"agent":"z","wait_duration":3'
+    for one in (*attempts, *calls):
+        one.verdict = one.verdict._replace(evidence=(trap, '"', "\\"))
+    store = RecordStore(str(tmp_path))
+    store.write([attempt_line(each) for each in attempts], [call_line(each) for each in calls])
+    store.close()
+    for table, fields, line in (
+        ("attempts", ATTEMPT_FIELDS, attempt_line(attempts[0])),
+        ("calls", CALL_FIELDS, call_line(calls[0])),
+    ):
+        (row,) = rows(tmp_path / "records.sqlite", table).values()
+        stored = dict(zip(fields, row, strict=True))
+        for name, value in json.loads(line).items():
+            assert value == (json.loads(stored[name]) if isinstance(value, list) else stored[name])
+
+
 def test_a_line_that_is_none_is_said(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path))
     attempts, calls = lines()
