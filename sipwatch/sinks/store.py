@@ -24,7 +24,7 @@ FILE_NAME = "records.sqlite"
 _CHUNKS = (128, 16, 1)
 #: How long another writer is waited for; nobody but this thread waits.
 _WAIT_SECONDS = 2.0
-_CACHE_KIBIBYTES = 4096
+_CACHE_KIBIBYTES = 2048
 
 
 class UnreadableRecords(SinkError):
@@ -47,31 +47,27 @@ class RecordStore(SqliteRecords):
     def write(self, attempts: Sequence[str], calls: Sequence[str]) -> None:
         """Writes record lines (JSON objects), all or nothing. Raises UnreadableRecords too."""
         try:
-            tables = (
-                ("attempts", ATTEMPT_FIELDS, [_row(line, ATTEMPT_FIELDS) for line in attempts]),
-                ("calls", CALL_FIELDS, [_row(line, CALL_FIELDS) for line in calls]),
-            )
-        except (ValueError, AttributeError) as error:
-            raise UnreadableRecords(f"{self.path}: {error}") from None
-        try:
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                for table, fields, rows in tables:
-                    self._insert(table, len(fields), rows)
+                self._insert("attempts", ATTEMPT_FIELDS, attempts)
+                self._insert("calls", CALL_FIELDS, calls)
                 self._database.execute("COMMIT")
-            except sqlite3.Error:
+            except (sqlite3.Error, ValueError, AttributeError):
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+        except (ValueError, AttributeError) as error:
+            raise UnreadableRecords(f"{self.path}: {error}") from None
         except sqlite3.Error as error:
             raise SinkError(f"{self.path}: {error}") from None
 
-    def _insert(self, table: str, width: int, rows: list[list[Any]]) -> None:
+    def _insert(self, table: str, fields: tuple[str, ...], lines: Sequence[str]) -> None:
         done = 0
         for size in _CHUNKS:
-            statement = _statement(table, width, size)
-            while len(rows) - done >= size:
-                values = [value for row in rows[done : done + size] for value in row]
+            statement = _statement(table, len(fields), size)
+            while len(lines) - done >= size:
+                chunk = lines[done : done + size]
+                values = [value for line in chunk for value in _row(line, fields)]
                 self._database.execute(statement, values)
                 done += size
 
