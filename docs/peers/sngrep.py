@@ -33,10 +33,7 @@ _WIDTH = 260
 _TALLEST = 9_000
 #: Lines of the screen besides the list.
 _FRAME_LINES = 12
-#: Seconds for one run; on a busy machine its screen was seen to stand still for good before the
-#: list was whole, and the next run to succeed.
-_PATIENCE = 45.0
-_RUNS = 4
+_PATIENCE = 120.0
 _PAUSE = 0.1
 _SHOWN = re.compile(r"Calls: (\d+)(?: \((\d+) displayed\))?")
 
@@ -54,7 +51,7 @@ def call_states(call_ids: Mapping[Path, Set[str]]) -> dict[Path, dict[str, str]]
         with tempfile.TemporaryDirectory(prefix="sngrep-", ignore_cleanup_errors=True) as scratch:
             joined = Path(scratch, "joined.pcap")
             join(group, joined, "pcap")
-            states = _insist(joined, sum(len(call_ids[path]) for path in group), Path(scratch))
+            states = _read(joined, sum(len(call_ids[path]) for path in group), Path(scratch))
         for path in group:
             found[path] = {c: states[c] for c in call_ids[path] if c in states}
     return found
@@ -77,18 +74,13 @@ def _groups(call_ids: Mapping[Path, Set[str]]) -> list[list[Path]]:
     return [members for _, _, members in groups]
 
 
-def _insist(capture: Path, dialogs: int, scratch: Path) -> dict[str, str]:
-    for _ in range(_RUNS - 1):
-        with suppress(ProgramError):
-            return _read(capture, dialogs, scratch)
-    return _read(capture, dialogs, scratch)
-
-
 def _read(capture: Path, dialogs: int, scratch: Path) -> dict[str, str]:
     """Runs sngrep on one capture and reads its list, then ends it."""
     settings = scratch / "sngreprc"
     settings.write_text(_SETTINGS, encoding="utf-8")
-    command = f"exec sngrep -F -c -f {shlex.quote(str(settings))} -I {shlex.quote(str(capture))}"
+    # A size in the environment would count for more than that of the screen.
+    files = f"-f {shlex.quote(str(settings))} -I {shlex.quote(str(capture))}"
+    command = f"exec env -u LINES -u COLUMNS sngrep -F -c {files}"
     tmux = ["tmux", "-f", "/dev/null", "-S", str(scratch / "tmux")]
     size = ["-x", str(_WIDTH), "-y", str(dialogs + _FRAME_LINES)]
     output_of(*tmux, "new-session", "-d", *size, command)

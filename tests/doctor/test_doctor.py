@@ -41,7 +41,7 @@ def test_all_is_well(cable: Namespace, examined, tmp_path: Path) -> None:
         "remedy": None,
         "details": [],
     }
-    assert found.findings["ring two"]["text"] == "32 MiB of memory, 64 blocks of 512 KiB"
+    assert found.findings["ring two"]["text"] == "12 MiB of memory, 48 blocks of 256 KiB"
     for check in ("capabilities", "kernel", "listen 127.0.0.1:9742", f"records {tmp_path}"):
         assert found.level(check) == "OK"
 
@@ -174,7 +174,7 @@ def test_filter_that_is_too_long(cable: Namespace, examined) -> None:
 
 def test_ring_of_another_size(cable: Namespace, examined) -> None:
     found = examined(cable, "-i", "two", "--ring", "2")
-    assert found.findings["ring two"]["text"] == "2 MiB of memory, 4 blocks of 512 KiB"
+    assert found.findings["ring two"]["text"] == "2 MiB of memory, 8 blocks of 256 KiB"
 
 
 def test_ports_that_are_open_here(namespace: Namespace, examined) -> None:
