@@ -41,7 +41,7 @@ def test_all_is_well(cable: Namespace, examined, tmp_path: Path) -> None:
         "remedy": None,
         "details": [],
     }
-    assert found.findings["ring two"]["text"] == "12 MiB of memory, 48 blocks of 256 KiB"
+    assert found.findings["ring two"]["text"] == "16 MiB of memory, 64 blocks of 256 KiB"
     for check in ("capabilities", "kernel", "listen 127.0.0.1:9742", f"records {tmp_path}"):
         assert found.level(check) == "OK"
 
