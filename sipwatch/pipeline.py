@@ -58,13 +58,6 @@ class SipCounts:
         self.responses: Counter[tuple[str, int]] = Counter()
         self.malformed: Counter[str] = Counter()
 
-    def count(self, method: str, status: int) -> None:
-        """One more message; `status` 0 is a request."""
-        if status:
-            self.responses[method, status] += 1
-        else:
-            self.requests[method] += 1
-
     @property
     def methods(self) -> Counter[str]:
         """Messages by method, requests and responses together."""

@@ -38,7 +38,7 @@ from sipwatch.calls.settings import Places, TrackerSettings
 from sipwatch.calls.types import UNANSWERED_CANCELS, Attempt, Call, Direction, Event
 from sipwatch.calls.wheel import Wheel
 from sipwatch.sip.grammar import split_commas
-from sipwatch.sip.message import FEW_NAMES, Message
+from sipwatch.sip.message import Message
 
 #: Legs of one hidden caller begin together.
 SIBLINGS_SECONDS = 0.05
@@ -254,8 +254,7 @@ class Correlator:
         few = invite.few
         if "headers" in self._rules:
             for name in self._shared_headers:
-                # Most have none of them, and one property is enough to see it.
-                values += few.get(name, ()) if name in FEW_NAMES else invite.values(name)
+                values += invite.values(name)
         if "session_id" in self._rules:
             for value in few.get(b"session-id", ()):
                 local, _, rest = value.partition(b";")
@@ -523,13 +522,13 @@ class Correlator:
             end = end_of_leg(suitor)
             if end is not None and end > now - 2 * TOGETHER_SECONDS:
                 continue  # it has just ended; its own time to be judged comes
-            if talks_on(suitor) and len(suitor.candidates) > 1 and contradicted(suitor, caller):
-                self._refuse(suitor, caller)
-                continue
-            if end is not None or suitor.answered_at is not None or lifeless(suitor):
+            over = end is not None or suitor.answered_at is not None or lifeless(suitor)
+            if over and not (
+                talks_on(suitor) and len(suitor.candidates) > 1 and contradicted(suitor, caller)
+            ):
                 self.resolve(suitor)
-                continue
-            self._refuse(suitor, caller)
+            else:
+                self._refuse(suitor, caller)
 
     def _refuse(self, suitor: Attempt, caller: Attempt) -> None:
         """This caller is not the one; the others may be."""

@@ -138,7 +138,7 @@ def call_line(call: Call, style: RecordStyle = PLAIN) -> str:
         return json.dumps(call_record(call, style), separators=(",", ":")) + "\n"
     root, verdict = call.root, call.verdict or OPEN_VERDICT
     message = speaker(root)
-    caller, called = ("null",) * 2 if message is None else _parties(message)
+    caller, _, called = ("null",) * 3 if message is None else _parties(message)
     ids = [attempt_id(each) for each in call.attempts]
     ends = [each.ended_at for each in call.attempts if each.ended_at is not None]
     return _CALL_TEMPLATE % (
@@ -163,12 +163,12 @@ def call_line(call: Call, style: RecordStyle = PLAIN) -> str:
     )
 
 
-def _parties(message: Message) -> tuple[str, str]:
-    """From and To as JSON."""
+def _parties(message: Message) -> tuple[str, str, str]:
+    """From, its display name and To as JSON."""
     value = party_value(message, FROM)
     caller = _froms.get(value) or _from(value)
     value = party_value(message, TO)
-    return caller[0], _tos.get(value) or _to(value)
+    return caller[0], caller[1], _tos.get(value) or _to(value)
 
 
 def _time(seconds: float | None) -> str:
@@ -177,14 +177,11 @@ def _time(seconds: float | None) -> str:
 
 def _names(message: Message) -> tuple[str, str, str, str]:
     """From, its display name, To and the Request-URI as JSON."""
-    value = party_value(message, FROM)
-    caller = _froms.get(value) or _from(value)
-    value = party_value(message, TO)
-    called = _tos.get(value) or _to(value)
+    caller, display, called = _parties(message)
     if message.status:
-        return caller[0], caller[1], called, "null"
+        return caller, display, called, "null"
     # The Request-URI stands between the first two blanks.
-    return caller[0], caller[1], called, _value(message.request_uri)
+    return caller, display, called, _value(message.request_uri)
 
 
 def _from(value: bytes) -> tuple[str, str]:

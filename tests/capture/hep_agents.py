@@ -76,12 +76,17 @@ def kamailio(
         _wait_for(port, process, log)
         yield port
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(5)
+        end_with_children(process)
+
+
+def end_with_children(process: subprocess.Popen[bytes]) -> None:
+    """Ends a program that leads its own session, and what it has started."""
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(5)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

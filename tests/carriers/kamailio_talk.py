@@ -6,9 +6,7 @@ WebSocket, TLS or secure WebSocket; the callee is a UDP socket that says 486.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -19,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hep_agents import end_with_children
 from network_namespace import Namespace
 from tls_talk import certificate
 
@@ -54,12 +53,7 @@ def kamailio(inside: Namespace, folder: Path) -> Iterator[None]:
             time.sleep(0.1)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(5)
+        end_with_children(process)
 
 
 @contextmanager
