@@ -13,6 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from sipwatch.capture.layouts import IPV6_NEXT_HEADER, IPV6_PAYLOAD_OFFSET, PAD, layout
+from sipwatch.capture.runs import Runs
 from sipwatch.capture.source import Source
 from sipwatch.capture.stats import CaptureError, FileReport
 from sipwatch.net import recognise
@@ -47,6 +48,11 @@ class _Shape(NamedTuple):
     def fields(self) -> str:
         """``struct`` format of a record's header: seconds, fraction, captured and wire length."""
         return "IIII8x" if self.modified else "IIII"
+
+    def run_header(self, length: int, size: int) -> bytes:
+        """Pattern of a record's header, see :class:`Runs`; nothing else depends on ``size``."""
+        lengths = re.escape(Struct(self.order + "II").pack(length, length))
+        return b".{8}" + lengths + b".{%d}" % (self.header - 16)
 
 
 def is_sound(head: bytes) -> bool:
@@ -107,6 +113,7 @@ class PcapReader:
         self._fields = Struct(shape.order + shape.fields).unpack_from
         self._layout = layout(shape.linktype, shape.order, shape.fields, shape.header)
         self._sound = _sound_records(shape)
+        self._runs = Runs(shape.linktype, shape.run_header, shape.header)
         #: Position in the file of the buffer's first byte.
         self._position = _HEADER_SIZE
         #: Whether a damaged record was met and the next sound one has not been found; where it
@@ -172,7 +179,7 @@ class PcapReader:
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
         name, udp, tcp = self._report.name, UDP, TCP
-        rejected = snapped = 0
+        runs, rejected, skipped, streak, snapped = self._runs, 0, 0, 0, 0
         began = last = offset
         for number in count(self._report.packets + 1):
             # seconds, fraction, captured and wire length; then the fields of the layout
@@ -199,9 +206,16 @@ class PcapReader:
             ):
                 if kinds[first] == media:
                     rejected += 1
+                    if length == streak == wire:
+                        size, has_tag = following - offset, start != ip
+                        stop = runs.end(buffer, following, end, length, size, tagged=has_tag)
+                        skipped += (stop - following) // size
+                        offset, following = stop - size, stop
+                    streak = length
                 else:
                     time = sec + frac * unit
-                    plain(time, buffer, offset + start, following, name, number, found)
+                    plain(time, buffer, offset + start, following, name, number + skipped, found)
+                    streak = 0
             elif (
                 protocol == tcp
                 and version == 0x45
@@ -210,7 +224,7 @@ class PcapReader:
                 and floor < length <= ceiling
             ):
                 time = sec + frac * unit
-                segment(time, buffer, offset + start, following, name, number, found)
+                segment(time, buffer, offset + start, following, name, number + skipped, found)
             elif length > ceiling or not (length or sec):
                 break
             elif (
@@ -222,10 +236,11 @@ class PcapReader:
                 rejected += 1
             else:
                 frame = buffer[offset + header : following]
-                found += decode(sec + frac * unit, frame, linktype, name, number)
+                found += decode(sec + frac * unit, frame, linktype, name, number + skipped)
             last = offset
             offset = following
-        self._decoder.counts.udp_other += rejected
+        self._decoder.counts.udp_other += rejected + skipped
+        number += skipped
         if number > self._report.packets + 1:
             self._report.seen(self._time(buffer, began))
             self._report.seen(self._time(buffer, last))

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from sipwatch.capture.layouts import IPV6_NEXT_HEADER, IPV6_PAYLOAD_OFFSET, PAD, layout
+from sipwatch.capture.runs import Runs
 from sipwatch.capture.source import Source
 from sipwatch.capture.stats import CaptureError, FileReport
 from sipwatch.net import recognise
@@ -115,6 +117,13 @@ def _no_packet(time: float, data: bytes, linktype: int) -> None:
     """Nothing is done with the packets of a head."""
 
 
+def _run_header(order: str, number: int, length: int, size: int) -> bytes:
+    """Pattern of the header of an enhanced packet block, see :class:`Runs`."""
+    before = Struct(order + "III").pack(ENHANCED, size, number)
+    behind = Struct(order + "II").pack(length, length)
+    return re.escape(before) + b".{8}" + re.escape(behind)
+
+
 class BlockError(Exception):
     """A block that cannot be; the argument says why."""
 
@@ -128,6 +137,16 @@ class _Blocks:
         self.interfaces: list[Interface] = []
         #: Numbers of the interfaces that are like the first one.
         self.same: set[int] = set()
+        self._runs: dict[int, Runs] = {}
+
+    def runs_of(self, number: int) -> Runs:
+        """What knows runs of media in the packets of that interface."""
+        runs = self._runs.get(number)
+        if runs is None:
+            header = partial(_run_header, self.parse.order, number)
+            linktype = self.interfaces[number].linktype
+            runs = self._runs[number] = Runs(linktype, header, _ENHANCED_HEADER)
+        return runs
 
     def size(self, data: bytes, offset: int, end: int) -> int:
         """Bytes of the block at ``offset``, 0 when it is not whole.
@@ -167,6 +186,7 @@ class _Blocks:
             self.parse = _ORDERS[_ORDER_MAGIC[data[offset + 8 : offset + 12]]]
             self.interfaces = []
             self.same = set()
+            self._runs = {}
         elif kind == INTERFACE:
             self._interface(data, offset, size)
 
@@ -338,7 +358,7 @@ class PcapngReader:
         kinds, media, ceiling = recognise.KIND, recognise.MEDIA, MAX_PACKET
         plain, segment, decode = self._decoder.plain, self._decoder.segment, self._decoder.decode
         name = report.name
-        rejected = snapped = captured = 0
+        rejected = snapped = captured = streak = skipped = 0
         began = last = offset
         usual_most, usual_least = -_ENHANCED_SIZE - _USUAL_OPTIONS, -_ENHANCED_SIZE
         for packet in count(report.packets + 1):
@@ -368,7 +388,16 @@ class PcapngReader:
                 and kinds[buffer[offset + start + IPV6_PAYLOAD_OFFSET]] == media
             ):
                 rejected += 1
+                if usual and size == streak and length == wire:
+                    runs, has_tag = self._blocks.runs_of(number), start != ip
+                    stop = runs.end(buffer, following, end, length, size, tagged=has_tag)
+                    more = (stop - following) // size
+                    skipped += more
+                    captured += more * length
+                    offset, following = stop - size, stop
+                streak = size
             else:
+                streak = 0
                 time = (high << 32 | low) / units + since
                 if (
                     not 0 <= time <= _LAST_SECOND
@@ -378,24 +407,25 @@ class PcapngReader:
                     break
                 stop = offset + _ENHANCED_HEADER + length
                 if usual and protocol == UDP:
-                    plain(time, buffer, offset + start, stop, name, packet, found)
+                    plain(time, buffer, offset + start, stop, name, packet + skipped, found)
                 elif usual and protocol == TCP:
-                    segment(time, buffer, offset + start, stop, name, packet, found)
+                    segment(time, buffer, offset + start, stop, name, packet + skipped, found)
                 else:
                     frame = buffer[offset + _ENHANCED_HEADER : stop]
-                    found += decode(time, frame, linktype, name, packet)
+                    found += decode(time, frame, linktype, name, packet + skipped)
             if length != wire and length < wire:
                 snapped += 1
             captured += length
             last = offset
             offset = following
+        packet += skipped
         if packet > report.packets + 1:
             self._saw(buffer, began)
             self._saw(buffer, last)
         report.packets = packet - 1
         report.bytes += captured
         report.snapped += snapped
-        self._decoder.counts.udp_other += rejected
+        self._decoder.counts.udp_other += rejected + skipped
         return offset
 
     def _saw(self, buffer: bytes, offset: int) -> None:

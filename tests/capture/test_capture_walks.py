@@ -150,10 +150,11 @@ def test_frames_as_they_should_be(tmp_path: Path, linktype: int, order: str) -> 
 
 @st.composite
 def damaged_frames(draw: st.DrawFn) -> tuple[int, list[bytes]]:
-    """Frames with some bytes changed and some cut off."""
+    """Frames with some bytes changed and some cut off, in runs of the same one before that."""
     linktype = draw(st.sampled_from(list(FRAMES)))
     result = []
     for frame in draw(st.lists(st.sampled_from(FRAMES[linktype]), min_size=1, max_size=8)):
+        result += [frame] * draw(st.integers(0, 3))
         data = bytearray(frame)
         for offset, value in draw(
             st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), max_size=3)
@@ -175,3 +176,44 @@ def test_damaged_frames(
     folder = tmp_path_factory.mktemp("walk")
     check(write_pcap(folder, frames, linktype, order, 0xA1B2C3D4), frames, linktype)
     check(write_pcapng(folder, frames, linktype, order), frames, linktype)
+
+
+def media_runs(linktype: int) -> list[bytes]:
+    """Runs of media of two lengths, each ended by a frame of that length which is no media."""
+    frames: list[bytes] = []
+    for build in LINKS[linktype][:2]:
+        for size in (33, 160):
+            media = build(V4 / UDP(sport=9000, dport=9002) / Raw(b"\x80" + bytes(size)))
+            odd = [
+                build(
+                    V4 / UDP(sport=5060, dport=5060) / Raw(b"OPTIONS sip:a SIP/2.0".ljust(size + 1))
+                ),
+                build(V4 / UDP(sport=5060, dport=5060) / Raw(bytes(size + 1))),
+                build(
+                    IP(src="192.0.2.1", dst="192.0.2.2", flags="MF")
+                    / UDP()
+                    / Raw(b"\x80" * (size + 1))
+                ),
+                build(IP(src="192.0.2.1", dst="192.0.2.2", proto=99) / Raw(b"\x80" * (size + 9))),
+            ]
+            for number, frame in enumerate(odd):
+                assert len(frame) == len(media)
+                frames += [media] * (2 + number) + [frame]
+            frames += [media] * 40
+    return frames
+
+
+@pytest.mark.parametrize("linktype", FRAMES)
+def test_runs_of_media(tmp_path: Path, linktype: int) -> None:
+    frames = media_runs(linktype)
+    pcaps = write_pcap(tmp_path, frames, linktype, "<", 0xA1B2C3D4)
+    check(pcaps, frames, linktype, True)
+    pcapngs = write_pcapng(tmp_path, frames, linktype, ">")
+    check(pcapngs, frames, linktype, True)
+    # Blocks that end anywhere in a run.
+    for chunk in (100, 333, 1000, 4099):
+        for path in (pcaps, pcapngs):
+            found, stats = read(path, chunk=chunk)
+            assert [one.number for one in found] == [one.number for one in read(path)[0]]
+            assert (stats.packets, stats.bytes) == (len(frames), sum(map(len, frames)))
+            assert not stats.damage
