@@ -9,6 +9,7 @@ caller by a second was never his. Only then does a record become final.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from itertools import islice
 
 from sipwatch.calls.arrivals import Arrivals
@@ -35,7 +36,15 @@ from sipwatch.calls.pairing import (
 )
 from sipwatch.calls.pickup import ELSEWHERE_CAUSES, taker_of
 from sipwatch.calls.settings import Places, TrackerSettings
-from sipwatch.calls.types import UNANSWERED_CANCELS, Attempt, Call, Direction, Event
+from sipwatch.calls.types import (
+    UNANSWERED_CANCELS,
+    Attempt,
+    Call,
+    Direction,
+    Event,
+    added,
+    without,
+)
 from sipwatch.calls.wheel import Wheel
 from sipwatch.sip.grammar import split_commas
 from sipwatch.sip.message import Message
@@ -210,7 +219,10 @@ class Correlator:
     def _arrive(self, attempt: Attempt, invite: Message, arrivals: Arrivals) -> None:
         self._identify(attempt, invite)
         values = attempt.values or self._values(invite)
-        attempt.values = [invite.call_id, *values] if "headers" in self._rules else values
+        if "headers" in self._rules:
+            attempt.values = (invite.call_id, *values)
+        else:
+            attempt.values = tuple(values)
         arrivals.live[attempt.serial] = attempt
         for key in attempt.identity or ((attempt.display,) if attempt.display else ()):
             same = arrivals.by_identity.get(key)
@@ -274,17 +286,17 @@ class Correlator:
     def _same_call_id(self, attempt: Attempt, known: list[Attempt]) -> bool:
         for other in reversed(known):
             if other.destination[0] == attempt.source[0] and not is_over(other):
-                self._pair(attempt, other, ["same Call-ID as the caller's leg"])
+                self._pair(attempt, other, ("same Call-ID as the caller's leg",))
                 return True
         for other in known:
             if other.from_tag == attempt.from_tag and other.call is not None:
                 if other.source[0] == attempt.source[0]:
-                    attempt.correlation.append("same Call-ID as its sibling")
+                    attempt.correlation += ("same Call-ID as its sibling",)
                     attempt.hidden_parent = other.hidden_parent = other.parent is None
                     self._calls.join(attempt, other.parent, other.call)
                 else:
                     # The other hop was captured later, or its first INVITE was lost.
-                    attempt.correlation.append("same Call-ID on another hop")
+                    attempt.correlation += ("same Call-ID on another hop",)
                     self._calls.join(attempt, None, other.call)
                 return True
         return False
@@ -293,7 +305,7 @@ class Correlator:
         if target.call is None:
             return False
         target.replaced_by = attempt
-        attempt.correlation.append("Replaces names a dialog of this call")
+        attempt.correlation += ("Replaces names a dialog of this call",)
         self._calls.join(attempt, target.parent if attempt.role == "agent" else None, target.call)
         return True
 
@@ -304,7 +316,7 @@ class Correlator:
             other = arrivals.by_value.get(value)
             if other is not None and other is not attempt and not is_over(other):
                 what = "same SDP origin" if value.startswith(b"o=") else "same header value"
-                self._pair(attempt, other, [f"{what} as the caller's leg"])
+                self._pair(attempt, other, (f"{what} as the caller's leg",))
                 return True
         now = attempt.started_at
         self._identify(attempt, invite)
@@ -333,10 +345,10 @@ class Correlator:
         if found:
             attempt.candidates = list(found.values())[:_MOST_CANDIDATES]
             for other in attempt.candidates:
-                other.suitors.append(attempt)
+                other.suitors = added(other.suitors, attempt)
             best = self._matcher.best(attempt, final=False)
             if best is not None:
-                self._pair(attempt, best, [])
+                self._pair(attempt, best, ())
                 if not self.settings.local_addresses:
                     self._learned(attempt, best)
                 return True
@@ -364,13 +376,14 @@ class Correlator:
         """Find the ring group that this leg belongs to."""
         if attempt.role != "agent":
             return
+        group: Sequence[Attempt] = ()
         for other in reversed(arrivals.legs):
             if attempt.started_at - other.started_at > SAME_MOMENT_SECONDS:
                 break
             if _same_caller(attempt, other) and not same_target(attempt, other):
-                attempt.group = other.group
+                group = other.group
                 break
-        attempt.group.append(attempt)
+        attempt.group = added(group, attempt)
         arrivals.legs.append(attempt)
 
     def _learned(self, attempt: Attempt, caller: Attempt) -> None:
@@ -392,7 +405,7 @@ class Correlator:
                 # Click to call: the PBX rings a phone and, once it answers, calls on for it.
                 delay = attempt.started_at - at
                 why = f"begun {delay * 1000:.0f} ms after the PBX's own call was answered"
-                self._pair(attempt, other, [why])
+                self._pair(attempt, other, (why,))
                 return
         attempt.hidden_parent = True
         if "siblings" in self._rules:
@@ -402,20 +415,20 @@ class Correlator:
                     break
                 same = _same_caller(attempt, other) and not same_target(attempt, other)
                 if same and other.call is not None:
-                    attempt.correlation.append(
-                        f"begun {delay * 1000:.0f} ms after a leg for the same caller"
+                    attempt.correlation += (
+                        f"begun {delay * 1000:.0f} ms after a leg for the same caller",
                     )
                     self._calls.join(attempt, None, other.call)
                     break
         arrivals.orphans.append(attempt)
 
-    def _pair(self, attempt: Attempt, caller: Attempt, why: list[str]) -> None:
+    def _pair(self, attempt: Attempt, caller: Attempt, why: Sequence[str]) -> None:
         if led_to(attempt, caller):
             return  # what it caused cannot be its cause
         call = caller.call
         if call is None or call.ended:
             return  # what was said of it stands
-        attempt.correlation = why
+        attempt.correlation = tuple(why)
         self._calls.join(attempt, caller, call)
         if caller.arrivals is not None and attempt.invite is not None:
             caller.arrivals.name(key_of(target_of(attempt.invite)), caller)
@@ -454,7 +467,7 @@ class Correlator:
         if call is None or joined is None or call is joined or "replaces" not in self._rules:
             return
         for member in list(joined.attempts):
-            member.correlation.append("consulted for this call: REFER with Replaces")
+            member.correlation += ("consulted for this call: REFER with Replaces",)
             parent = member.parent
             self._calls.join(member, parent, call)
 
@@ -513,7 +526,7 @@ class Correlator:
             return
         attempt.replaced_by = taker
         if taker.call is not caller.call and caller.call is not None:
-            taker.correlation.append("answered in the moment when the ringing leg was taken")
+            taker.correlation += ("answered in the moment when the ringing leg was taken",)
             self._calls.join(taker, None, caller.call)
 
     def _part(self, caller: Attempt, now: float) -> None:
@@ -532,16 +545,15 @@ class Correlator:
 
     def _refuse(self, suitor: Attempt, caller: Attempt) -> None:
         """This caller is not the one; the others may be."""
-        caller.suitors.remove(suitor)
-        if caller in suitor.candidates:
-            suitor.candidates.remove(caller)
+        caller.suitors = without(caller.suitors, suitor)
+        suitor.candidates = without(suitor.candidates, caller)
         if suitor.parent is caller:
             self._release_child(suitor)
 
     def _release_child(self, child: Attempt) -> None:
         best = self._matcher.best(child, final=True)
         if best is not None:
-            self._pair(child, best, [])
+            self._pair(child, best, ())
         else:
             self._calls.leave(child)
             self._calls.begin(child)
@@ -550,7 +562,7 @@ class Correlator:
         """Judge the pairing with what is known, but not for good: the end of the talk will tell."""
         best = self._matcher.best(attempt, final=True)
         if best is not None and best is not attempt.parent:
-            self._pair(attempt, best, [])
+            self._pair(attempt, best, ())
 
     def resolve(self, attempt: Attempt) -> None:
         """Judge the pairing with all that is known by now, for good."""
@@ -562,13 +574,13 @@ class Correlator:
         if best is None and not attempt.ambiguous and attempt.role == "agent":
             for other in self._ended_with(attempt):
                 if other not in attempt.candidates:
-                    attempt.candidates.append(other)
+                    attempt.candidates = added(attempt.candidates, other)
             best = self._matcher.best(attempt, final=True)
         if best is None and attempt.parent is None:
             self._find_answerer(attempt)
         if not attempt.candidates:
             return
-        why = []
+        why: Sequence[str] = ()
         if best is not None:
             why = pairing_evidence(attempt, best, self._shared_identity(attempt, best))
         if best is not attempt.parent:
@@ -580,20 +592,19 @@ class Correlator:
                 attempt.hidden_parent = not attempt.ambiguous
                 self._find_answerer(attempt)
         if best is not None:
-            attempt.correlation = why
+            attempt.correlation = tuple(why)
             if len(attempt.candidates) == 1:
                 self._matcher.learn_route(attempt, best)
             self._follow(attempt, best)
         elif attempt.ambiguous:
-            attempt.correlation = [f"ambiguous: {attempt.ambiguous} callers fit"]
+            attempt.correlation = (f"ambiguous: {attempt.ambiguous} callers fit",)
             self.counts["ambiguous"] += 1
         self._decided(attempt)
 
     def _decided(self, attempt: Attempt) -> None:
         for other in attempt.candidates:
-            if attempt in other.suitors:
-                other.suitors.remove(attempt)
-        attempt.candidates = []
+            other.suitors = without(other.suitors, attempt)
+        attempt.candidates = ()
 
     def _with_answerer(self, attempt: Attempt) -> bool:
         """A leg begun together with this one, for the same caller, was answered and ended it."""
@@ -605,7 +616,7 @@ class Correlator:
             if other.call is not attempt.call:
                 self._calls.join(attempt, other.parent, other.call)
                 attempt.hidden_parent = other.parent is None
-            attempt.correlation = ["another leg for the same caller was answered just then"]
+            attempt.correlation = ("another leg for the same caller was answered just then",)
             self._decided(attempt)
             return True
         return False
@@ -629,11 +640,10 @@ class Correlator:
             return False
         if "ends" in self._rules and contradicted(attempt, caller):
             return False
-        attempt.correlation = pairing_evidence(attempt, caller, same_identity=True)
+        attempt.correlation = tuple(pairing_evidence(attempt, caller, same_identity=True))
         self._matcher.learn_route(attempt, caller)
-        attempt.candidates = []
-        if attempt in caller.suitors:
-            caller.suitors.remove(attempt)
+        attempt.candidates = ()
+        caller.suitors = without(caller.suitors, attempt)
         return True
 
     def _shared_identity(self, attempt: Attempt, caller: Attempt) -> bool:
@@ -655,7 +665,7 @@ class Correlator:
             and _same_caller(attempt, other)
         ]
         if len(found) == 1 and found[0].call is not None:
-            attempt.correlation.append("another leg for the same caller was answered just then")
+            attempt.correlation += ("another leg for the same caller was answered just then",)
             self._calls.join(attempt, None, found[0].call)
 
     def _ended_with(self, attempt: Attempt) -> list[Attempt]:
@@ -730,7 +740,7 @@ class Correlator:
     def release(self, attempt: Attempt) -> None:
         """Evicted: nobody waits for it, and it waits for nobody."""
         self._decided(attempt)
-        attempt.suitors.clear()
+        attempt.suitors = ()
 
     def finish(self, now: float) -> None:
         """The capture ends: judge every pairing with what there is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from sipwatch.calls.pairing import lifeless
-from sipwatch.calls.types import Attempt, Call, CallEnded, Event
+from sipwatch.calls.types import Attempt, Call, CallEnded, Event, added, without
 
 #: A call of more legs keeps the latest: a queue may hold a caller for hours.
 MOST_MEMBERS = 500
@@ -53,7 +53,7 @@ class Calls:
         if parent is not None:
             if not parent.children and parent.role == "caller":
                 self.with_agents += 1
-            parent.children.append(attempt)
+            parent.children = added(parent.children, attempt)
             attempt.hidden_parent = False
         attempt.call = call
         call.attempts.append(attempt)
@@ -63,8 +63,7 @@ class Calls:
         if attempt.call is not None and attempt.call.ended:
             return
         if attempt.parent is not None:
-            if attempt in attempt.parent.children:
-                attempt.parent.children.remove(attempt)
+            attempt.parent.children = without(attempt.parent.children, attempt)
             attempt.parent = None
         call = attempt.call
         if call is not None:
@@ -83,8 +82,8 @@ class Calls:
         for other in call.attempts[1:]:
             if other.settled and other.dialog_over:
                 call.attempts.remove(other)
-                if other.parent is not None and other in other.parent.children:
-                    other.parent.children.remove(other)
+                if other.parent is not None:
+                    other.parent.children = without(other.parent.children, other)
                 self.counts["thinned"] += 1
                 return True
         return False

@@ -8,13 +8,15 @@ was settled. Verdicts are put on it by the outcomes stage, which reads nothing e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sipwatch.sip.message import Message
 from sipwatch.sip.reason import Reason
 
 if TYPE_CHECKING:
     from sipwatch.calls.arrivals import Arrivals
+
+_Member = TypeVar("_Member")
 
 Endpoint: TypeAlias = tuple[bytes, int]
 Side: TypeAlias = Literal["caller", "callee"]
@@ -339,32 +341,32 @@ class Attempt:
     #: that both sides of a B2BUA may share; kept while the leg can be paired.
     identity: frozenset[str]
     display: str
-    values: list[bytes]
+    values: Sequence[bytes]
     #: Where the caller's leg waits for the legs that it causes.
     arrivals: Arrivals | None
     #: Whether it was received by a PBX in view, on which it may cause further legs.
     arrived: bool
     peer: str
     parent: Attempt | None
-    children: list[Attempt]
+    children: Sequence[Attempt]
     call: Call | None
     #: The leg with which its call begins, as it was when the record was complete; None where that
     #: cannot be told yet.
     call_root: Attempt | None
     #: Callers that may have caused this agent's leg, best first, until the pairing is settled.
-    candidates: list[Attempt]
+    candidates: Sequence[Attempt]
     #: Those of them that a header of this leg names.
     linked: Sequence[Attempt]
     #: Agents' legs that have this caller among their candidates.
-    suitors: list[Attempt]
+    suitors: Sequence[Attempt]
     #: How the pairing was made: facts for the evidence.
-    correlation: list[str]
+    correlation: tuple[str, ...]
     #: How many callers fitted equally; 0 when the pairing is clear or there is none.
     ambiguous: int
     #: Those callers: what is true of all of them is true of this leg's caller.
     rivals: Sequence[Attempt]
     #: Legs begun in the same moment for the same caller, this one included: a ring group.
-    group: list[Attempt]
+    group: Sequence[Attempt]
     #: An agent's leg of a call whose caller's leg is out of view.
     hidden_parent: bool
 
@@ -434,16 +436,12 @@ class Attempt:
         self.peer = "other"
         self.identity = _NOBODY
         self.display = ""
-        self.values = []
+        self.values = ()
         self.arrivals = None
         self.arrived = False
         self.parent = self.call = self.call_root = None
-        self.children = []
-        self.candidates = []
-        self.linked = ()
-        self.suitors = []
-        self.correlation = []
-        self.group = []
+        self.children = self.candidates = self.linked = self.suitors = self.group = ()
+        self.correlation = ()
         self.ambiguous = 0
         self.rivals = ()
         self.hidden_parent = False
@@ -482,7 +480,7 @@ class Attempt:
         self.ringing = _naming(self.ringing)
         self.provisional = _naming(self.provisional)
         self.final = self.cancel = None
-        self.values = []
+        self.values = ()
 
     @property
     def is_alone(self) -> bool:
@@ -502,19 +500,15 @@ class Attempt:
 
     def part(self, past: Call) -> None:
         """Let go of its ended call, of which it is the only leg; any ended call stands for it."""
-        self.group = []
+        self.group = ()
         self.call_root = None
         self.call = past
 
     def untie(self) -> None:
         """Let go of the other legs of the call, after all of it was said."""
         self.parent = self.call = self.call_root = self.replaced_by = None
-        self.children = []
-        self.candidates = []
-        self.linked = ()
-        self.suitors = []
+        self.children = self.candidates = self.linked = self.suitors = self.group = ()
         self.rivals = ()
-        self.group = []
 
     @property
     def root(self) -> Attempt | None:
@@ -574,6 +568,26 @@ class Attempt:
         if self.answered_at is None or self.bye_at is None:
             return None
         return max(0.0, self.bye_at - self.answered_at)
+
+
+def added(members: Sequence[_Member], one: _Member) -> Sequence[_Member]:
+    """The members and one more: the same list when they are one.
+
+    Of the sequences of an attempt nearly all stay empty: a list is made for the first member.
+    """
+    if isinstance(members, list):
+        members.append(one)
+        return members
+    return [*members, one]
+
+
+def without(members: Sequence[_Member], one: _Member) -> Sequence[_Member]:
+    """The members without this one, which need not be among them."""
+    if one not in members:
+        return members
+    left = list(members)
+    left.remove(one)
+    return left
 
 
 def _naming(message: Message | None) -> Message | None:

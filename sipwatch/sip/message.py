@@ -9,7 +9,7 @@ the quick search does not find goes through the full header index, which knows a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sipwatch.sip import grammar
 from sipwatch.sip.reason import Reason, parse_reasons
@@ -315,12 +315,12 @@ class Message:
         """All values of a header whose grammar is a comma-separated list (section 7.3.1)."""
         return grammar.split_commas(self.values(name.lower().encode()))
 
-    def reasons(self) -> list[Reason]:
+    def reasons(self) -> Sequence[Reason]:
         """The Reason values (RFC 3326) in order; empty when there is none."""
         raw, head_end = self.raw, self.head_end
         values = _REASON_LINE.findall(raw, 0, head_end)
         if not values:
-            return []
+            return ()
         if self._index is not None or _FOLDED_LINE.search(raw, 0, head_end):
             values = self.index.get(b"reason", values)
         return parse_reasons(grammar.split_commas(values))

@@ -37,7 +37,7 @@ def pairs(draw: st.DrawFn) -> tuple[Attempt, Attempt]:
         child = leg(serial, draw(st.floats(0, 12)), caller.identity)
         for name in ("answered_at", "cancel_at", "final_at", "bye_at", "refer_at"):
             setattr(child, name, draw(TIMES))
-        caller.children.append(child)
+        caller.children = (*caller.children, child)
     return leg(9, draw(st.floats(0, 12)), draw(KEYS)), caller
 
 

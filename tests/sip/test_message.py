@@ -163,7 +163,7 @@ def test_folded_reason() -> None:
 
 
 def test_a_reason_in_the_body_is_none_of_the_message() -> None:
-    assert parse(raw() + b"\r\nReason: Q.850;cause=17\r\n").reasons() == []
+    assert parse(raw() + b"\r\nReason: Q.850;cause=17\r\n").reasons() == ()
 
 
 @pytest.mark.parametrize(
