@@ -138,8 +138,7 @@ def explanation_parts(explained: Explanation, console: Console) -> Iterator[Rend
         ladder_lines(explained.ladder, explained.start, console, texts)
     )
     if explained.ladder.left_out:
-        count = texts.number(explained.ladder.left_out)
-        lines.append(Text(texts.t("view.more_messages", count=count)))
+        lines.append(Text(texts.n("view.more_messages", explained.ladder.left_out)))
     yield _section(texts.t("report.ladder"), *lines, indent=0)
     yield _advice(advice_for(_cause(explained.asked[0].verdict), explained.guide), explained.guide)
 

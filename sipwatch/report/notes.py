@@ -51,16 +51,16 @@ def _unread(reading: Reading, texts: Texts) -> Iterator[str]:
         yield unread_connections(reading.unread_connections, stats.keylog_given, texts) + "."
     if stats.sip_datagrams:
         for port, count in stats.tls.most_common(_MAX_LINES):
-            yield texts.t("view.encrypted", count=texts.number(count), port=port)
+            yield texts.n("view.encrypted", count, port=port)
     for (layer, reason), count in stats.not_decoded.most_common(_MAX_LINES):
         yield f"{texts.t('report.not_decoded')}: {_reason(layer, reason, count, texts)}"
     for (layer, reason), count in stats.malformed.most_common(_MAX_LINES):
         name = f"{texts.t('report.not_decoded_name.malformed')}: {layer} {reason}"
-        yield texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
+        yield texts.n("report.not_decoded_line", count, reason=name)
     for what, count in reading.malformed.most_common(_MAX_LINES):
-        yield texts.t("view.sip_malformed", count=texts.number(count), reason=what)
+        yield texts.n("view.sip_malformed", count, reason=what)
     if stats.snapped:
-        yield texts.t("view.snapped", count=texts.number(stats.snapped))
+        yield texts.n("view.snapped", stats.snapped)
 
 
 def unread_connections(count: int, keylog_given: bool, texts: Texts) -> str:
@@ -72,11 +72,11 @@ def _uncertain(reading: Reading, summary: Summary, texts: Texts) -> Iterator[str
     for (source, destination), _ in summary.one_way.most_common(_MAX_LINES):
         yield texts.t("report.one_direction", a=source, b=destination)
     if summary.losses:
-        yield texts.t("report.packets_dropped", count=texts.number(summary.losses))
+        yield texts.n("report.packets_dropped", summary.losses)
     if reading.evictions:
-        yield texts.t("view.evictions", count=texts.number(reading.evictions))
+        yield texts.n("view.evictions", reading.evictions)
     if summary.ambiguous:
-        yield texts.t("view.ambiguous", count=texts.number(summary.ambiguous))
+        yield texts.n("view.ambiguous", summary.ambiguous)
 
 
 def _reason(layer: str, reason: str, count: int, texts: Texts) -> str:
@@ -91,7 +91,7 @@ def _reason(layer: str, reason: str, count: int, texts: Texts) -> str:
     name = _words(f"report.not_decoded_name.{reason}", texts) or where
     if name is None:
         name = reason if layer in reason else f"{reason} ({layer})"
-    return texts.t("report.not_decoded_line", reason=name, count=texts.number(count))
+    return texts.n("report.not_decoded_line", count, reason=name)
 
 
 def _words(key: str, texts: Texts) -> str | None:

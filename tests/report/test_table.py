@@ -166,7 +166,7 @@ def test_messages_that_could_not_be_read_are_counted(tmp_path: Path) -> None:
         )
     )
     path.write_bytes(pcap([leg]))
-    assert "1 SIP messages could not be read" in report_of(path)
+    assert "1 SIP message could not be read" in report_of(path)
 
 
 def test_one_direction_alone_does_not_look_like_dead_phones(tmp_path: Path) -> None:
