@@ -30,7 +30,7 @@ from sipwatch.outcomes.classifier import Classifier
 from sipwatch.outcomes.dialect import Dialects
 from sipwatch.outcomes.missed import MissedCalls
 from sipwatch.outcomes.settings import RuleSettings
-from sipwatch.sip.message import ROUTING_NAMES, SipError, parse, parse_unless, status_of
+from sipwatch.sip.message import SPENT_NAMES, SipError, parse, parse_unless, status_of
 
 #: Legs of an ended call are kept this long (seconds), for the pairing of others.
 KEPT_SECONDS = 5.0
@@ -118,7 +118,7 @@ class Pipeline:
         asked |= {name.lower().encode() for name in self.dialects.headers}
         return tracker_settings(config, self.dialects)._replace(
             provisional=self._provisional,
-            sheds=self._sheds and asked.isdisjoint(ROUTING_NAMES),
+            sheds=self._sheds and asked.isdisjoint(SPENT_NAMES),
         )
 
     def feed(self, batch: Iterable[Datagram | Unreachable]) -> list[Event]:

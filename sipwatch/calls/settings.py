@@ -50,7 +50,7 @@ class TrackerSettings(NamedTuple):
     max_attempts: int = 100_000
     #: Whether `AttemptOver` is said as soon as an attempt is over on the wire.
     provisional: bool = False
-    #: Whether the lines of `message.ROUTING_NAMES` are let go of as well as bodies: it costs time
+    #: Whether the lines of `message.SPENT_NAMES` are let go of as well as bodies: it costs time
     #: and saves memory.
     sheds: bool = False
     #: An answered call without a BYE is given up after this long.

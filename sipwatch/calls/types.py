@@ -457,11 +457,11 @@ class Attempt:
     def keeps(self, message: Message, *, sheds: bool = False) -> Message:
         """The message as it stays with this leg: without its body, and without copies of words.
 
-        With `sheds` without the headers either that routed it.
+        With `sheds` without the headers either that routed it, or that the INVITE has too.
         """
         message.drop_body()
         if sheds:
-            message.drop_routing()
+            message.drop_spent(sender_known=self.invite is not None)
         message.call_id = self.call_id
         if message.branch == self.leg_branch and message.cseq == self.leg_cseq:
             message.branch = self.leg_branch

@@ -58,8 +58,8 @@ FEW_NAMES = frozenset(
     )
 )
 
-#: Long headers that nobody reads once a message has found its place.
-ROUTING_NAMES = frozenset(
+#: Headers that nobody reads once a message has found its place; From may be one of a response.
+SPENT_NAMES = frozenset(
     (
         b"via",
         b"record-route",
@@ -68,12 +68,29 @@ ROUTING_NAMES = frozenset(
         b"contact",
         b"content-type",
         b"content-length",
+        b"call-id",
+        b"cseq",
+        b"from",
+        b"max-forwards",
+        b"min-se",
+        b"session-expires",
     )
 )
-#: Their lines, as they are usually written, with those that continue them.
-_ROUTING_LINES = re.compile(
-    rb"\n(?:Via|Record-Route|Allow|Supported|Cont(?:act|ent-Type|ent-Length)): .*\r(?:\n[ \t].*\r)*"
-)
+
+
+def _lines_of(names: bytes) -> re.Pattern[bytes]:
+    """Lines of these headers, as they are usually written, with those that continue them."""
+    return re.compile(rb"\n(?:%b): .*\r(?:\n[ \t].*\r)*" % names)
+
+
+#: The long ones of them; all but From; all.
+_ROUTING = rb"Via|Record-Route|Allow|Supported|Cont(?:act|ent-Type|ent-Length)"
+_ROUTING_LINES = _lines_of(_ROUTING)
+_SPENT = _ROUTING + rb"|C(?:all-ID|Seq)|M(?:ax-Forwards|in-SE)|Session-Expires"
+_SPENT_LINES = _lines_of(_SPENT)
+_SPENT_LINES_AND_FROM = _lines_of(_SPENT + rb"|From")
+#: Numbers up to this one are the same objects wherever they are kept: thousands of messages are.
+_NUMBERS = tuple(range(2048))
 
 #: Longest head that is read; a longer one is no SIP of this world.
 MAX_HEAD_BYTES = 65_536
@@ -358,7 +375,7 @@ class Message:
 
     def _shorten(self) -> None:
         """Let go of the end of a head that is longer than any honest one."""
-        self.drop_routing()
+        self._drop(_ROUTING_LINES)
         if self.head_end > MAX_KEPT_BYTES:
             end = self.raw.rfind(b"\n", 0, MAX_KEPT_BYTES)
             self.head_end = end if end > 0 else MAX_KEPT_BYTES
@@ -367,16 +384,22 @@ class Message:
                 parts = self.start_line.split(None, 2)
                 self.request_uri = parts[1] if len(parts) > 1 else b""
 
-    def drop_routing(self) -> None:
-        """Let go of the lines of `ROUTING_NAMES`, more than half of a usual head.
+    def drop_spent(self, *, sender_known: bool = False) -> None:
+        """Let go of the lines of `SPENT_NAMES`, two thirds of a usual head.
 
-        Heads with line ends of both kinds stay as they are.
+        From stays, unless it is known of a response who sent its request. Heads with line ends of
+        both kinds stay as they are.
         """
+        self._drop(_SPENT_LINES_AND_FROM if sender_known and self.status else _SPENT_LINES)
+        if self.head_end < len(_NUMBERS):
+            self.head_end = _NUMBERS[self.head_end]
+
+    def _drop(self, lines: re.Pattern[bytes]) -> None:
         if self.raw.count(b"\n", 0, self.head_end) != self.raw.count(b"\r\n", 0, self.head_end):
             return
         # A line goes from the LF before it to its CR; the head's last one ends behind `head_end`.
         start, rest = self.raw[: self.head_end + 1], self.raw[self.head_end + 1 :]
-        head = _ROUTING_LINES.sub(b"", start)
+        head = lines.sub(b"", start)
         self.raw = head + rest
         self.head_end -= len(start) - len(head)
 

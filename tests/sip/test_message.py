@@ -206,7 +206,7 @@ def test_a_message_without_its_body_says_the_same_of_its_head() -> None:
 
 @pytest.mark.parametrize("body", [b"", BODY])
 @pytest.mark.parametrize("last", ["Server", "Allow"])
-def test_without_its_routing_the_other_headers_stay(last: str, body: bytes) -> None:
+def test_without_what_is_spent_the_other_headers_stay(last: str, body: bytes) -> None:
     rest = {
         "Record-Route": "<sip:10.0.0.3;lr>,\r\n\t<sip:10.0.0.4;lr>",
         "Allowed": "no",
@@ -219,26 +219,36 @@ def test_without_its_routing_the_other_headers_stay(last: str, body: bytes) -> N
     lines = [f"{name}: {value}" for name, value in {**HEADERS, **rest}.items()]
     head = ("SIP/2.0 180 Ringing\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode()
     message = parse(head + body)
-    message.drop_routing()
-    kept = ["From", "To", "Call-ID", "CSeq", "Allowed", "Viability", "P-Asserted-Identity"]
+    message.drop_spent()
+    kept = ["From", "To", "Allowed", "Viability", "P-Asserted-Identity"]
     kept += ["Server"] * (last == "Server")
     assert list(parse(head).index) != list(message.index)
     assert list(message.index) == [name.lower().encode() for name in kept]
     assert message.raw.endswith(b"\r\n\r\n" + body)
     assert message.raw[message.head_end :] == b"\r\n\r\n" + body
     assert (message.reason_phrase, message.names_party) == ("Ringing", True)
-    message.drop_routing()
+    message.drop_spent()
     assert list(message.index) == [name.lower().encode() for name in kept]
 
 
-def test_heads_that_are_written_oddly_keep_their_routing() -> None:
+def test_from_of_a_response_goes_where_its_request_says_it() -> None:
+    answer, invite = parse(raw("SIP/2.0 200 OK", Server="x")), parse(raw())
+    answer.drop_spent(sender_known=True)
+    invite.drop_spent(sender_known=True)
+    assert list(answer.index) == [b"to", b"server"]
+    assert (answer.call_id, answer.cseq, answer.to_tag) == (b"one@two", 1, parse(raw()).to_tag)
+    assert list(invite.index) == [b"from", b"to"]
+    assert invite.from_value == parse(raw()).from_value
+
+
+def test_heads_that_are_written_oddly_stay_whole() -> None:
     odd = raw(Allow="INVITE\nServer: x\n y", Subject="z")
     message = parse(odd)
-    message.drop_routing()
+    message.drop_spent()
     assert message.raw == odd
     # Without a blank line behind it, the head ends with the bytes.
     cut = parse(raw("SIP/2.0 200 OK", Allow="INVITE")[:-4])
-    cut.drop_routing()
+    cut.drop_spent()
     assert cut.head_end == len(cut.raw)
     assert cut.header("cseq") == b"1 INVITE"
 
