@@ -23,9 +23,8 @@ class Arrivals:
     live: dict[int, Attempt] = field(default_factory=dict)
     by_identity: dict[str, dict[int, Attempt]] = field(default_factory=dict)
     by_value: dict[bytes, Attempt] = field(default_factory=dict)
-    #: By whom they called and were sent to; the names of each caller, for the way back.
+    #: By whom they called and were sent to; each caller has his names himself.
     by_name: dict[str, dict[int, Attempt]] = field(default_factory=dict)
-    names: dict[int, tuple[str, ...]] = field(default_factory=dict)
     #: What may cause an agent's leg: INVITEs, answers, ends of other legs, transfers.
     triggers: deque[tuple[float, Attempt]] = field(default_factory=lambda: deque(maxlen=4096))
     #: Ends and answers of callers' legs, to find what an agent's leg ended with.
@@ -60,14 +59,15 @@ class Arrivals:
 
     def name(self, name: str, attempt: Attempt) -> None:
         """This caller called, or was sent to, somebody of this name."""
-        names = self.names.get(attempt.serial, ())
+        names = attempt.names
         if name and len(names) < MOST_NAMES and name not in names:
-            self.names[attempt.serial] = (*names, name)
+            attempt.names = (*names, name)
             self.by_name.setdefault(name, {})[attempt.serial] = attempt
 
     def forget_names(self, attempt: Attempt) -> None:
         """This caller's call is over."""
-        for name in self.names.pop(attempt.serial, ()):
+        names, attempt.names = attempt.names, ()
+        for name in names:
             same = self.by_name.get(name)
             if same is not None:
                 same.pop(attempt.serial, None)

@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from itertools import islice
 
 from sipwatch.calls.arrivals import Arrivals
-from sipwatch.calls.identity import display_of, key_of, keys_of, target_of, user_of
+from sipwatch.calls.identity import (
+    display_of,
+    key_of,
+    keys_of,
+    share_key,
+    target_of,
+    user_of,
+)
 from sipwatch.calls.matching import Matcher
 from sipwatch.calls.membership import Calls
 from sipwatch.calls.pairing import (
@@ -239,7 +246,7 @@ class Correlator:
 
     def _identify(self, attempt: Attempt, invite: Message) -> None:
         if not attempt.identity and "identity" in self._rules:
-            attempt.identity = keys_of(invite)
+            attempt.identity = tuple(sorted(keys_of(invite)))
             if not attempt.identity:
                 attempt.display = display_of(invite)
 
@@ -636,7 +643,7 @@ class Correlator:
         caller = attempt.parent
         if caller is None or len(attempt.candidates) != 1 or attempt.candidates[0] is not caller:
             return False
-        if attempt.identity.isdisjoint(caller.identity):
+        if not share_key(attempt.identity, caller.identity):
             return False
         if "ends" in self._rules and contradicted(attempt, caller):
             return False
@@ -647,7 +654,7 @@ class Correlator:
         return True
 
     def _shared_identity(self, attempt: Attempt, caller: Attempt) -> bool:
-        return not attempt.identity.isdisjoint(caller.identity)
+        return share_key(attempt.identity, caller.identity)
 
     def _find_answerer(self, attempt: Attempt) -> None:
         """The caller is out of view: a leg for him that was answered as this one was cancelled."""

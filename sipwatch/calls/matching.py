@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 
-from sipwatch.calls.identity import HIDDEN, target_of
+from sipwatch.calls.identity import HIDDEN, share_key, target_of
 from sipwatch.calls.pairing import (
     PROMPT_WORTH,
     SKEW_SECONDS,
@@ -77,7 +77,7 @@ class Matcher:
         score = prompt_score(attempt, caller) if "time" in self._rules else 0.0
         mine, his = attempt.identity, caller.identity
         if mine and his:
-            if not mine.isdisjoint(his):
+            if share_key(mine, his):
                 score += 4.0
             elif caller.role == "agent":
                 score -= 4.0  # from another host in view, and not for the same caller
@@ -138,7 +138,7 @@ def _rather_hidden(attempt: Attempt, caller: Attempt) -> bool:
     Who is shown to one agent is hardly hidden from the next.
     """
     return any(
-        child is not attempt and not child.identity.isdisjoint(caller.identity)
+        child is not attempt and share_key(child.identity, caller.identity)
         for child in caller.children
     ) and any(
         not other.identity and other.display == attempt.display for other in attempt.candidates
@@ -151,7 +151,7 @@ def is_plain(attempt: Attempt, caller: Attempt) -> bool:
     The identity alone is worth more than `CERTAIN` then, and nothing is held against it.
     """
     return (
-        not attempt.identity.isdisjoint(caller.identity)
+        share_key(attempt.identity, caller.identity)
         and caller.started_at <= attempt.started_at + SKEW_SECONDS
         and not talking(caller, attempt.started_at)
         and not rung_already(caller, attempt)

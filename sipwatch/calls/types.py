@@ -72,7 +72,6 @@ class Packet(Protocol):
         """UDP length << 16 | checksum, -1 without one."""
 
 
-_NOBODY: frozenset[str] = frozenset()
 _NO_TAGS: frozenset[bytes] = frozenset()
 
 
@@ -204,6 +203,7 @@ class Attempt:
         "legs",
         "linked",
         "losses",
+        "names",
         "one_way",
         "packet",
         "parent",
@@ -339,11 +339,13 @@ class Attempt:
     direction: Direction
     #: Comparable keys of who calls, his display name where they are hidden, and header values
     #: that both sides of a B2BUA may share; kept while the leg can be paired.
-    identity: frozenset[str]
+    identity: tuple[str, ...]
     display: str
     values: Sequence[bytes]
     #: Where the caller's leg waits for the legs that it causes.
     arrivals: Arrivals | None
+    #: By whom it called there and was sent to.
+    names: tuple[str, ...]
     #: Whether it was received by a PBX in view, on which it may cause further legs.
     arrived: bool
     peer: str
@@ -434,10 +436,11 @@ class Attempt:
         self.losses = self.one_way = False
         self.role = self.direction = "unknown"
         self.peer = "other"
-        self.identity = _NOBODY
+        self.identity = ()
         self.display = ""
         self.values = ()
         self.arrivals = None
+        self.names = ()
         self.arrived = False
         self.parent = self.call = self.call_root = None
         self.children = self.candidates = self.linked = self.suitors = self.group = ()
