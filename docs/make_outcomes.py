@@ -12,7 +12,7 @@ from pathlib import Path
 from sipwatch.config import CORRELATION_RULES
 from sipwatch.outcomes.calls import CALL_RULES
 from sipwatch.outcomes.cancel import CANCEL_RULES
-from sipwatch.outcomes.dialect import CancelLine, Dialect, FinalLine, load_dialects
+from sipwatch.outcomes.dialect import CancelLine, Dialect, FinalLine, Mark, load_dialects
 from sipwatch.outcomes.guide import Guide, Texts
 from sipwatch.outcomes.rules import RULES
 from sipwatch.outcomes.taxonomy import DETAILS, OUTCOMES, Q850_OUTCOME
@@ -99,10 +99,21 @@ def _dialects() -> str:
 
 def _dialect(dialect: Dialect) -> list[str]:
     names = ", ".join(f"`{pattern.pattern}`" for pattern in dialect.user_agents)
-    lines = [f"Known by Server or User-Agent: {names}.", "", "| on the wire | means |", "|---|---|"]
+    known = [f"Known by Server or User-Agent: {names}."]
+    if dialect.headers:
+        known.append(f"Or by a header: {', '.join(f'`{name}`' for name in dialect.headers)}.")
+    known += [f"Where that is hidden or changed, by {_mark(mark)}." for mark in dialect.marks]
+    lines = [*known, "", "| on the wire | means |", "|---|---|"]
     lines += [f"| {_cell(line.line)} | {_final(line)} |" for line in dialect.finals]
     lines += [f"| {_cell(line.line)} | {_cancel(line)} |" for line in dialect.cancels]
     return lines
+
+
+def _mark(mark: Mark) -> str:
+    parts = [f"{name} `{pattern.pattern}`" for name, pattern in mark.headers]
+    if mark.tag is not None:
+        parts.append(f"its tag `{mark.tag.pattern}`")
+    return " with ".join(parts)
 
 
 def _final(line: FinalLine) -> str:

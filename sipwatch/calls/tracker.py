@@ -527,8 +527,13 @@ class Tracker:
                 self._terminal(attempt, now)
 
     def _one_way(self, attempt: Attempt) -> None:
-        """Its ACK proves a final that was not seen: only one direction of this flow is in view."""
+        """Its ACK proves a final that was not seen.
+
+        Where no other response was seen either, only one direction of this flow is in view.
+        """
         attempt.one_way = True
+        if attempt.first_response_at is not None:
+            return
         if len(self._deaf) > 4096:
             self._deaf.clear()
         self._deaf[(attempt.source[0], attempt.destination[0])] = True
@@ -551,14 +556,11 @@ class Tracker:
             return
         attempt = found
         attempt.last_packet = packet.number
-        if attempt.cancel_at is None:
-            attempt.cancel_at = attempt.cancel_last_at = now
+        if attempt.cancel is None:
             attempt.cancel = attempt.keeps(message)
-            attempt.cancel_count = 1
             attempt.cancel_reasons = message.reasons()
-            if attempt.final_at is None and attempt.answered_at is None:
-                self.wheel.set(attempt, now + TIMEOUT_SECONDS)
-                self.correlator.ended(attempt, now)
+        if attempt.cancel_at is None:
+            self._given_up(attempt, now)
         elif now - (attempt.cancel_last_at or 0.0) >= COPY_SECONDS:
             attempt.cancel_count += 1
             attempt.cancel_last_at = now
@@ -575,7 +577,17 @@ class Tracker:
                 attempt.last_at = packet.time
                 if attempt.cancel_answered_at is None:
                     attempt.cancel_answered_at = packet.time
+                if attempt.cancel_at is None and 200 <= message.status < 300:
+                    self._given_up(attempt, packet.time)  # the CANCEL itself was not captured
                 return
+
+    def _given_up(self, attempt: Attempt, now: float) -> None:
+        """Its CANCEL was sent at `now`, or shortly before."""
+        attempt.cancel_at = attempt.cancel_last_at = now
+        attempt.cancel_count = 1
+        if attempt.final_at is None and attempt.answered_at is None:
+            self.wheel.set(attempt, now + TIMEOUT_SECONDS)
+            self.correlator.ended(attempt, now)
 
     # --- in the dialog ------------------------------------------------------------------------
 

@@ -146,6 +146,8 @@ def _evidence(scene: Scene) -> list[str]:
     if a.first_18x_at is not None and a.ringing is not None:
         early = ", with early media" if a.early_media_at == a.first_18x_at else ""
         facts.append(f"{a.ringing.status} at +{a.first_18x_at - start:.2f} s{early}")
+    elif (at := scene.handed_on_at) is not None:
+        facts.append(f"its 180 was not captured; the caller was told at +{at - start:.2f} s")
     elif a.trying_at is not None and a.answered_at is None:
         facts.append(f"only 100 at +{a.trying_at - start:.3f} s, no ringing")
     if a.cancel_at is not None:

@@ -1,8 +1,9 @@
 """What statuses and causes mean depends on who says it: the dialects of PBXs, read from data.
 
 A dialect is a TOML file in `dialects/`, chosen by the Server or User-Agent of the sender, by a
-header that only it writes, or by the configuration. Its lines amend rule 4 (`[[final]]`) and
-section 5.1 (`[[cancel]]`); the first line that fits speaks.
+header that only it writes, by marks of its hand (`[[mark]]`) where a site hides or changes the
+name, or by the configuration. Its lines amend rule 4 (`[[final]]`) and section 5.1 (`[[cancel]]`);
+the first line that fits speaks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from sipwatch.calls.settings import Network
 from sipwatch.calls.types import Attempt
+from sipwatch.sip import grammar
 from sipwatch.sip.message import Message
 from sipwatch.sip.reason import Reason
 
@@ -92,12 +94,35 @@ class CancelLine(NamedTuple):
         return False
 
 
+class Mark(NamedTuple):
+    """How one kind of PBX writes, whatever it calls itself: all that is named must fit."""
+
+    #: Full names, and what one of their values must match. None of `message.ROUTING_NAMES`, which
+    #: a daemon does not keep.
+    headers: tuple[tuple[str, re.Pattern[str]], ...]
+    #: What its own tag must match: To of a response, From of a request.
+    tag: re.Pattern[str] | None = None
+
+    def fits(self, message: Message) -> bool:
+        """Whether this message was written so."""
+        if self.tag is not None:
+            tag = message.to_tag if message.status else message.from_tag
+            if not self.tag.match(tag.decode("ascii", "replace")):
+                return False
+        return all(
+            message.glimpse(name) is not None
+            and any(pattern.search(grammar.text(v)) for v in message.values(name.lower().encode()))
+            for name, pattern in self.headers
+        )
+
+
 class Dialect(NamedTuple):
     """How one kind of PBX speaks."""
 
     name: str
     user_agents: tuple[re.Pattern[str], ...]
     headers: tuple[str, ...]
+    marks: tuple[Mark, ...]
     is_pbx: bool
     causes_from_status: bool
     refusal_seconds: float
@@ -107,7 +132,7 @@ class Dialect(NamedTuple):
 
 
 #: Who is unknown speaks by the book.
-UNKNOWN = Dialect("", (), (), False, False, 0.0, False, (), ())
+UNKNOWN = Dialect("", (), (), (), False, False, 0.0, False, (), ())
 
 
 @cache
@@ -155,6 +180,13 @@ def _dialect(data: dict[str, Any]) -> Dialect:
         name=data["name"],
         user_agents=tuple(re.compile(pattern) for pattern in data.get("user_agents", ())),
         headers=tuple(data.get("headers", ())),
+        marks=tuple(
+            Mark(
+                tuple((name, re.compile(text)) for name, text in mark.get("headers", {}).items()),
+                re.compile(mark["tag"]) if "tag" in mark else None,
+            )
+            for mark in data.get("mark", ())
+        ),
         is_pbx=data.get("is_pbx", False),
         causes_from_status=data.get("causes_from_status", False),
         refusal_seconds=data.get("refusal_seconds", 0.0),
@@ -178,7 +210,8 @@ class Dialects:
         self._networks.sort(key=lambda pair: -pair[0].prefixlen)
         self._configured: dict[bytes, Dialect | None] = {}
         self._agents: dict[bytes, Dialect] = {}
-        self._heard: dict[bytes, Dialect] = {}
+        #: What was heard of an address last, and under which name.
+        self._heard: dict[bytes, tuple[Dialect, bytes]] = {}
 
     def of_agent(self, agent: bytes) -> Dialect:
         """The dialect of a Server or User-Agent value; `UNKNOWN` for all others."""
@@ -203,28 +236,35 @@ class Dialects:
     @property
     def headers(self) -> set[str]:
         """The headers by which dialects are known."""
-        return {name for dialect in self._all.values() for name in dialect.headers}
+        return {name for dialect in self._all.values() for name in dialect.headers} | {
+            name
+            for dialect in self._all.values()
+            for mark in dialect.marks
+            for name, _ in mark.headers
+        }
 
     def of(self, address: bytes, *messages: Message | None) -> Dialect:
         """The dialect of who sent these messages from `address`."""
         if self._networks and (configured := self._configured_for(address)) is not None:
             return configured
-        named = False
+        named = b""
         for message in messages:
             if message is None:
                 continue
-            agent = message.glimpse("Server") or message.glimpse("User-Agent")
+            agent = message.glimpse("Server") or message.glimpse("User-Agent") or b""
             found = self.of_agent(agent) if agent else UNKNOWN
             if found is UNKNOWN:
-                found = self._by_header(message)
-            named = named or bool(agent)
+                found = self._by_hand(message)
+            named = named or agent
             if found is not UNKNOWN:
                 if len(self._heard) >= _MOST_AGENTS:
                     self._heard.clear()
-                self._heard[address] = found
+                self._heard[address] = found, agent
                 return found
-        # A name that we do not know is somebody else; no name at all may be one heard before.
-        return UNKNOWN if named else self._heard.get(address, UNKNOWN)
+        # No name may be one that was heard before, and so may a name that says nothing to us when
+        # it is the same; any other is somebody else.
+        found, name = self._heard.get(address, (UNKNOWN, b""))
+        return found if not named or named == name else UNKNOWN
 
     def _configured_for(self, address: bytes) -> Dialect | None:
         if address not in self._configured:
@@ -235,8 +275,12 @@ class Dialects:
             self._configured[address] = next(found, None)
         return self._configured[address]
 
-    def _by_header(self, message: Message) -> Dialect:
+    def _by_hand(self, message: Message) -> Dialect:
+        """By headers that only one dialect writes, then by how it writes what others write too."""
         for dialect in self._all.values():
             if any(message.glimpse(name) is not None for name in dialect.headers):
+                return dialect
+        for dialect in self._all.values():
+            if any(mark.fits(message) for mark in dialect.marks):
                 return dialect
         return UNKNOWN

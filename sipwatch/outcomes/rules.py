@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from sipwatch.calls.types import TIMEOUT_SECONDS, TIMER_C_SECONDS, Attempt
+from sipwatch.calls.types import T1_SECONDS, TIMEOUT_SECONDS, TIMER_C_SECONDS, Attempt
 from sipwatch.outcomes.calls import best_of, last_facts, last_round, sent_on
 from sipwatch.outcomes.cancel import judge_cancel
 from sipwatch.outcomes.scene import Finding, Scene
@@ -34,6 +34,8 @@ ANNOUNCEMENT_SECONDS = 8.0
 #: Span of the retransmissions of a 2xx that was never acknowledged (13.3.1.4); the last comes
 #: at 31.5 s, that of stacks which count to ten at 27.5 s.
 UNACKNOWLEDGED_SECONDS = 27.0
+#: An answerer without its ACK sends the 2xx again after T1; by now he did.
+ANSWERED_AGAIN_SECONDS = 2 * T1_SECONDS
 #: Timer A's last retransmission (17.1.1.2) comes at 31.5 s, at 31 s where T1 is a second.
 LAST_RETRANSMISSION_SECONDS = 30.9
 
@@ -106,8 +108,14 @@ def _proven_answer(scene: Scene) -> bool:
 
 
 def _one_way(scene: Scene) -> bool:
-    """One direction only, and no final was seen: nothing but a proven answer can be said."""
-    return scene.attempt.one_way and _no_final(scene)
+    """One direction only, and no final was seen: nothing but a proven answer can be said.
+
+    Where both directions are in view and only that final is not, a CANCEL says what ended it.
+    """
+    a = scene.attempt
+    if not a.one_way or not _no_final(scene):
+        return False
+    return a.cancel_at is None or a.first_response_at is None or _proven_answer(scene)
 
 
 def _confirmed(scene: Scene) -> bool:
@@ -119,7 +127,12 @@ def _never_acknowledged(scene: Scene) -> bool:
     a = scene.attempt
     if a.answered_at is None or a.answer_last_at is None:
         return False
-    return a.answer_last_at - a.answered_at >= UNACKNOWLEDGED_SECONDS or a.bye_by == "callee"
+    if a.answer_last_at - a.answered_at >= UNACKNOWLEDGED_SECONDS:
+        return True
+    if a.bye_by != "callee" or a.bye_at is None:
+        return False
+    # A 2xx is sent again until its ACK comes (13.3.1.4): one that was not was acknowledged.
+    return a.answer_count > 1 or a.bye_at - a.answered_at < ANSWERED_AGAIN_SECONDS
 
 
 def _configured_rejection(scene: Scene) -> Finding | None:
@@ -171,8 +184,8 @@ def _refused_by_pbx(scene: Scene) -> bool:
     announced = a.early_media_at is not None
     if not announced and scene.final_seconds > OWN_REFUSAL_SECONDS:
         return False
-    if scene.responder.name and a.trying_at is None:
-        return False  # refused before the dialplan saw it
+    if scene.responder.name and a.trying_at is None and not a.final_reasons:
+        return False  # refused before the dialplan saw it: only a channel's end has a cause
     if scene.host.sees_agents:
         return True
     # Nothing has shown yet whether this host's agents' legs are in view. The speed of a refusal
@@ -432,7 +445,13 @@ def _one_direction(scene: Scene) -> Finding:
         return Finding(
             "answered", None, "inferred", ("one direction only; the dialog proves its 2xx",)
         )
-    return Finding("incomplete", None, None, ("only one direction of this flow is in view",))
+    if scene.attempt.first_response_at is None:
+        return Finding("incomplete", None, None, ("only one direction of this flow is in view",))
+    note = "its final was not captured, only the ACK to it"
+    found = _inherited(scene) if scene.attempt.acked and scene.attempt.children else None
+    if found is not None:
+        return found._replace(notes=(note, *found.notes))
+    return Finding("incomplete", None, None, (note,))
 
 
 # --- the procedure --------------------------------------------------------------------------------
@@ -448,9 +467,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "0",
         OPEN,
-        "only one direction of this flow is in view: `answered` when a 2xx is proven by a BYE "
-        "without a CANCEL before it, a re-INVITE, or an ACK with a branch of its own, "
-        "else `incomplete`",
+        "only one direction of this flow is in view, or its final was not captured: `answered` "
+        "when a 2xx is proven by a BYE without a CANCEL before it, a re-INVITE, or an ACK with a "
+        "branch of its own, the agents' outcome when his leg was refused in view of theirs, else "
+        "`incomplete`",
         _one_way,
         _one_direction,
     ),
@@ -465,7 +485,7 @@ RULES: tuple[Rule, ...] = (
         "2",
         ANSWERED,
         "2xx, no ACK, no request of the caller, and the 2xx was retransmitted for 64*T1 or the "
-        "answerer himself sent BYE",
+        "answerer himself sent BYE: at once, or after he had sent the 2xx again",
         _never_acknowledged,
         _says("connection_timeout", "no_ack", "inferred"),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from sipwatch.calls.pairing import end_of_leg
 from sipwatch.calls.types import Attempt
 from sipwatch.outcomes.dialect import LONGEST_AGENT, UNKNOWN, Dialect, Dialects
 from sipwatch.outcomes.phones import is_phone
@@ -16,6 +17,8 @@ from sipwatch.sip.reason import Reason
 
 #: The first of two things was caused by the second within this time (5.1 rules 1 to 3).
 AROUND_SECONDS = 1.0
+#: A PBX that tells its caller of ringing by itself does so this soon after it calls a device.
+AT_ONCE_SECONDS = 0.01
 
 
 class Finding(NamedTuple):
@@ -151,19 +154,47 @@ class Scene:
     @property
     def rang(self) -> bool:
         """A 180 or 183 came (rules 11, 12 and 5.1)."""
-        return self.attempt.first_18x_at is not None
+        return self.attempt.first_18x_at is not None or self.handed_on_at is not None
+
+    @property
+    def handed_on_at(self) -> float | None:
+        """When the caller was told of a ringing that this leg's capture lacks; None elsewhere.
+
+        The only device that was tried for him lived to the end: it answered the CANCEL or refused.
+        A PBX that makes its callers' 180 itself does so at once, not after it has heard from one.
+        """
+        a, caller = self.attempt, self.attempt.parent
+        heard = a.first_response_at
+        if a.first_18x_at is not None or caller is None or heard is None or a.role != "agent":
+            return None
+        at, end = caller.first_180_at, end_of_leg(a)
+        if at is None or end is None or not max(heard, a.started_at + AT_ONCE_SECONDS) < at < end:
+            return None
+        if a.cancel_answered_at is None and a.final_at is None:
+            return None
+        for other in caller.children:
+            if other is not a and other.started_at <= at and (end_of_leg(other) or at) >= at:
+                return None
+        return at
 
     @property
     def ring_seconds(self) -> float:
         """Seconds from the first 180 or 183 to the end; 0 when neither came."""
-        return self.attempt.ring_duration or 0.0
+        return self.attempt.ring_duration or self._handed_on_seconds
+
+    @property
+    def _handed_on_seconds(self) -> float:
+        at = self.handed_on_at
+        return 0.0 if at is None else (end_of_leg(self.attempt) or at) - at
 
     @property
     def ring_180_seconds(self) -> float:
         """Seconds from the first 180 to the final (rules 8 to 10); 0 without a 180."""
         a = self.attempt
-        if a.first_180_at is None or a.final_at is None:
+        if a.final_at is None:
             return 0.0
+        if a.first_180_at is None:
+            return self._handed_on_seconds
         return max(0.0, a.final_at - a.first_180_at)
 
     @property

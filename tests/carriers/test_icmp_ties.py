@@ -34,11 +34,12 @@ EPOCH = 1_700_000_000.0
 
 def message(method: str, version: int, call: str, call_id_header: str = "Call-ID") -> bytes:
     pbx, phone = (f"[{a}]" if version == 6 else a for a in (PBX[version], PHONE[version]))
+    colon = "" if call_id_header.endswith("\n") else ":"  # the value on a line of its own
     return (
         f"{method} sip:101@{phone} SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP {pbx}:5060;branch=z9hG4bK-{call}\r\n"
         f"From: <sip:0301110000@{pbx}>;tag=f-{call}\r\nTo: <sip:101@{phone}>\r\n"
-        f"{call_id_header}: {call}@pbx\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n"
+        f"{call_id_header}{colon} {call}@pbx\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\n"
         # The calls are told apart by the length of their datagrams where nothing else does it.
         f"Subject: {'x' * len(call) * 3}\r\nContent-Length: 0\r\n\r\n"
     ).encode()
@@ -122,7 +123,7 @@ def told(outcome: Outcome) -> set[str]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("header", ["Call-ID", "i", "call-id  "])
+@pytest.mark.parametrize("header", ["Call-ID", "i", "call-id  ", "Call-ID:\r\n"])
 @pytest.mark.parametrize("quoted", ["first", "second"])
 def test_by_the_call_id(
     tmp_path: Path, decoder: str, version: int, quoted: str, header: str

@@ -8,7 +8,7 @@ import pytest
 
 from sipwatch.outcomes.dialect import UNKNOWN, Dialects, load_dialects
 from sipwatch.outcomes.taxonomy import CATEGORY, DETAILS
-from sipwatch.sip.message import Message, parse, render
+from sipwatch.sip.message import ROUTING_NAMES, Message, parse, render
 
 PBX = bytes([10, 9, 0, 1])
 FREESWITCH = "FreeSWITCH-mod_sofia/1.10.12-release~64bit"
@@ -80,6 +80,44 @@ def test_who_names_nothing_is_who_was_heard_before() -> None:
     assert dialects.of(PBX, message()).name == "freeswitch"
     assert dialects.of(bytes([10, 9, 0, 2]), message()) is UNKNOWN
     assert dialects.of(PBX, message(User_Agent="Acme")) is UNKNOWN
+
+
+UUID = "962330ea-4fa1-417d-b353-9b01b601fdb6"
+
+
+def refusal(to_tag: str, **headers: str) -> Message:
+    made = message(**headers)
+    return parse(made.raw.replace(b"tag=2", f"tag={to_tag}".encode()))
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        # What each of the two writes on a refusal, with its name hidden.
+        (refusal(UUID, Reason="Q.850;cause=16"), "asterisk"),
+        (refusal("a1", Reason='Q.850;cause=16;text="NORMAL_CLEARING"'), "freeswitch"),
+        (refusal("a1", Allow_Events="talk, hold, conference, refer"), "freeswitch"),
+        # A gateway's bare cause, a phone's UUID, words of others, a phone's own events.
+        (refusal("D7D0-1A2B", Reason="Q.850;cause=16"), ""),
+        (refusal(UUID), ""),
+        (refusal(UUID, Reason='Q.850;cause=16;text="Normal call clearing"'), ""),
+        (refusal("a1", Allow_Events="talk,hold,conference,refer,check-sync"), ""),
+        (refusal("a1", Allow_Events="conference, talk, hold"), ""),
+    ],
+)
+def test_known_by_its_hand_where_the_name_is_hidden_or_changed(said: Message, name: str) -> None:
+    renamed = parse(said.raw.replace(b"\r\n\r\n", b"\r\nServer: Acme\r\n\r\n"))
+    dialects = Dialects()
+    assert Dialects().of(PBX, said).name == name
+    assert dialects.of(PBX, renamed).name == name
+    # What else it says under that name, and only it.
+    assert dialects.of(PBX, message(Server="Acme")).name == name
+    assert dialects.of(PBX, message(Server="Other")) is UNKNOWN
+    assert dialects.of(bytes([10, 9, 0, 2]), message(Server="Acme")) is UNKNOWN
+
+
+def test_a_daemon_keeps_what_dialects_are_known_by() -> None:
+    assert not {name.lower().encode() for name in Dialects().headers} & ROUTING_NAMES
 
 
 def test_configured_networks_come_first_and_the_narrowest_wins() -> None:

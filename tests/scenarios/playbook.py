@@ -26,6 +26,7 @@ A line: time (seconds, sums allowed), sender>receiver, method or status, the leg
 | `own` | CANCEL or ACK: a branch of its own |
 | `again=0.5,1.5` | sent again after these times; `A`: Timer A, `B`: doubling from 1 s, `G`: a 2xx |
 | `copy` | seen twice on this host, 0.1 ms later |
+| `unseen` | sent, but not captured; what follows by `ack` or `done` is |
 
 `icmp LABEL` is an ICMP unreachable of the receiver for the last INVITE of the leg (`quote=full`,
 `ids` or `none`), `lost` a loss of the capture. Lines that start with `#` are remarks.
@@ -53,7 +54,7 @@ SERIES = {
     "C": (0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5),
 }
 _DONE_SECONDS = 0.001
-_FLAGS = frozenset(("new", "auth", "re", "sdp", "ack", "done", "own", "copy"))
+_FLAGS = frozenset(("new", "auth", "re", "sdp", "ack", "done", "own", "copy", "unseen"))
 _VALUES = frozenset(
     ("from", "name", "user", "uri", "call", "tag", "cookie", "for", "turn", "reason", "h",
      "phrase", "sdp", "again", "quote", "code")
@@ -288,6 +289,8 @@ class Play:
         source, destination = self.party(line.sender).endpoint, self.party(line.receiver).endpoint
         for delay in (0.0, *series):
             self._ids = self._ids % 65_535 + 1
+            if line.has("unseen"):
+                continue
             item = Datagram(
                 EPOCH + time + delay, source, destination, self.transport, payload, INTERFACE, 0,
                 self._ids, check_of(payload),
