@@ -30,7 +30,7 @@ _HIDDEN = frozenset(
 HIDDEN = "?"
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=2048)
 def key_of(user: str) -> str:
     """A user part as a comparable key; empty when it hides who it is.
 
@@ -71,7 +71,7 @@ def _user(value: bytes) -> str:
     return parse_uri(grammar.parse_name_addr(value).uri).user[:_LONGEST_USER]
 
 
-_known_user = lru_cache(maxsize=8192)(_user)
+_known_user = lru_cache(maxsize=2048)(_user)
 
 
 def keys_of(message: Message) -> frozenset[str]:
@@ -113,4 +113,4 @@ def _target(uri: bytes) -> str:
     return _user(b"<" + uri + b">")
 
 
-_known_target = lru_cache(maxsize=8192)(_target)
+_known_target = lru_cache(maxsize=2048)(_target)

@@ -41,7 +41,7 @@ from sipwatch.sinks.wire import (
 from sipwatch.sip.message import Message
 from sipwatch.sip.reason import Reason
 
-_MAX_REMEMBERED = 16_384
+_MAX_REMEMBERED = 2_048
 _LONGEST_LINE = 256
 _Key = TypeVar("_Key")
 _Fragment = TypeVar("_Fragment")

@@ -15,7 +15,7 @@ from sipwatch.sip.grammar import parse_name_addr
 from sipwatch.sip.message import Message
 from sipwatch.sip.uri import parse_uri
 
-_MAX_REMEMBERED = 16_384
+_MAX_REMEMBERED = 2_048
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
