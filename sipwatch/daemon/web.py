@@ -129,12 +129,6 @@ class _Request(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self._pages: dict[str, Callable[[], None]] = {
-            "/": self._landing,
-            "/metrics": self._metrics,
-            "/-/healthy": self._healthy,
-            "/-/ready": self._ready,
-        }
 
     def handle(self) -> None:
         self.close_connection = True
@@ -155,11 +149,11 @@ class _Request(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         if not self._drain_body() or not self._may_read():
             return
-        page = self._pages.get(self.path.partition("?")[0])
+        page = _PAGES.get(self.path.partition("?")[0])
         if page is None:
             self._answer(HTTPStatus.NOT_FOUND, "There is no such page.\n")
         else:
-            page()
+            page(self)
 
     def _drain_body(self) -> bool:
         """Reads past a body that nobody asked for, so that the next request is found."""
@@ -260,6 +254,15 @@ class _Request(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Requests are not logged: a scrape each few seconds is no event."""
+
+
+#: Not of the request itself: it would point at itself, and stay until garbage is collected.
+_PAGES: dict[str, Callable[[_Request], None]] = {
+    "/": _Request._landing,
+    "/metrics": _Request._metrics,
+    "/-/healthy": _Request._healthy,
+    "/-/ready": _Request._ready,
+}
 
 
 def shown(listen: tuple[str, int]) -> str:

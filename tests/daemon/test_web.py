@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import socket
@@ -9,6 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import bcrypt
@@ -66,6 +68,24 @@ def test_metrics_in_both_formats() -> None:
         openmetrics = get(port, Accept="application/openmetrics-text; version=1.0.0")
         assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text")
         assert openmetrics.text.endswith("# EOF\n")
+
+
+def test_nothing_is_left_of_a_request_that_garbage_collection_would_have_to_find() -> None:
+    def requests() -> int:
+        return sum(isinstance(each, BaseHTTPRequestHandler) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        with serving() as port:
+            for path in ("/", "/metrics", "/-/healthy", "/-/ready", "/absent"):
+                get(port, path)
+            until = time.monotonic() + 5
+            while (left := requests()) and time.monotonic() < until:
+                time.sleep(0.01)  # their threads are ending
+            assert left == 0
+    finally:
+        gc.enable()
 
 
 def test_the_other_pages() -> None:
