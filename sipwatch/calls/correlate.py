@@ -73,10 +73,13 @@ _LINKS = (
 
 
 def _calls_for(attempt: Attempt, other: Attempt) -> bool:
-    """Whether this leg's caller is whom the other leg rang."""
-    if other.invite is None:
+    """Whether this leg's caller is whom the other leg rang, or was shown whom this leg calls."""
+    if other.invite is None or attempt.invite is None:
         return False
-    return key_of(target_of(other.invite)) in attempt.identity
+    return (
+        key_of(target_of(other.invite)) in attempt.identity
+        or key_of(target_of(attempt.invite)) in other.identity
+    )
 
 
 def _same_caller(one: Attempt, other: Attempt) -> bool:
@@ -491,7 +494,10 @@ class Correlator:
 
     def wait_until(self, attempt: Attempt, now: float) -> float | None:
         """When to look again, or None when no open leg can change the outcome any more."""
-        open_ended = len(attempt.candidates) > 1 and talks_on(attempt) and "ends" in self._rules
+        # The end of a talk tells which of several was its caller, or that a caller who talked to
+        # somebody else was put through afterwards: a consultation.
+        unsure = len(attempt.candidates) > 1 or (attempt.candidates and attempt.parent is None)
+        open_ended = unsure and talks_on(attempt) and "ends" in self._rules
         if open_ended and (attempt.parent is None or not put_through(attempt, attempt.parent)):
             self._reconsider(attempt)
         elif attempt.candidates or (attempt.role == "agent" and attempt.parent is None):

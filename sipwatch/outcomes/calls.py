@@ -84,7 +84,7 @@ class CallScene(NamedTuple):
     sees_agents: bool
     #: Nothing has shown yet whether it does, but its addresses are configured.
     may_see_agents: bool
-    #: The caller is an agent's device, which calls services of the PBX, too.
+    #: The caller is an agent's device, or has a password here: such call services of the PBX, too.
     from_device: bool
     brief_seconds: float
 

@@ -171,7 +171,10 @@ def _reason_says(scene: Scene) -> Finding | None:
                 "correlated",
                 ("another agent's refusal ended it for all",),
             )
-        return Finding("no_answer", None, "explicit", ("the Reason names a ring timer",))
+        note = "the Reason names a ring timer"
+        if not scene.rang and scene.attempt.cancel_answered_at is None:
+            return _by_ring_state(scene, "explicit", note)  # nothing shows that the device lives
+        return Finding("no_answer", None, "explicit", (note,))
     if _cause(scene, "Q.850", 102) is not None:
         if scene.rang:
             return Finding("connection_timeout", "after_ringing", "explicit")

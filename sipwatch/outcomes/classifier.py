@@ -87,7 +87,9 @@ class Classifier:
                 self.host.sees_agents,
                 self.settings.places_configured and alone,
                 self.host.is_device(call.root.source[0])
-                or self.registrations.registers(call.root.source[0]),
+                or self.registrations.registers(call.root.source[0])
+                or call.root.challenged
+                or call.root.credentials,
                 self.settings.brief_abandon_seconds,
             )
         )

@@ -45,6 +45,8 @@ class FinalLine(NamedTuple):
     #: The reason phrase; empty fits every one.
     phrase: str = ""
     known_timer: bool = False
+    #: It speaks of the caller's leg alone, whatever became of the agents.
+    own: bool = False
     from_seconds: float = 0.0
     to_seconds: float = float("inf")
 
@@ -97,7 +99,7 @@ class CancelLine(NamedTuple):
 class Mark(NamedTuple):
     """How one kind of PBX writes, whatever it calls itself: all that is named must fit."""
 
-    #: Full names, and what one of their values must match. None of `message.ROUTING_NAMES`, which
+    #: Full names, and what one of their values must match. None of `message.SPENT_NAMES`, which
     #: a daemon does not keep.
     headers: tuple[tuple[str, re.Pattern[str]], ...]
     #: What its own tag must match: To of a response, From of a request.
@@ -160,6 +162,7 @@ def _dialect(data: dict[str, Any]) -> Dialect:
             trying=line.get("trying"),
             phrase=line.get("phrase", ""),
             known_timer=line.get("known_timer", False),
+            own=line.get("own", False),
             from_seconds=line.get("from_seconds", 0.0),
             to_seconds=line.get("to_seconds", float("inf")),
         )

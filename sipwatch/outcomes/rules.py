@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sipwatch.calls.types import T1_SECONDS, TIMEOUT_SECONDS, TIMER_C_SECONDS, Attempt
 from sipwatch.outcomes.calls import best_of, last_facts, last_round, sent_on
 from sipwatch.outcomes.cancel import judge_cancel
+from sipwatch.outcomes.dialect import FinalLine
 from sipwatch.outcomes.scene import Finding, Scene
 from sipwatch.outcomes.settings import HeaderRule
 from sipwatch.outcomes.taxonomy import Q850_OUTCOME, outcome_of_status
@@ -315,6 +316,9 @@ def _unfinished(scene: Scene) -> bool:
 def _inherited(scene: Scene) -> Finding | None:
     """Rule 3c: what became of the agents is what became of the caller."""
     children = scene.attempt.children
+    line = _dialect_line(scene)
+    if line is not None and line.own:
+        return None
     if any(child.verdict is None for child in children):
         return None
     verdicts = best_of(last_round(children))
@@ -341,24 +345,28 @@ def _inherited(scene: Scene) -> Finding | None:
 def _by_cause(scene: Scene) -> Finding | None:
     """Rule 4: the dialect's lines first, then section 8's map."""
     a = scene.attempt
-    reasons = a.final_reasons or a.provisional_reasons
-    q850, sip = q850_cause(reasons), sip_cause(reasons)
-    dialect = scene.responder
-    if dialect.finals:
-        timer = scene.rang and _caller_timer(scene) is not None
-        for line in dialect.finals:
-            if line.fits(a, q850, sip, timer):
-                detail = line.detail
-                if detail == "by_ringing":
-                    detail = _declined_how(scene)
-                return Finding(
-                    line.outcome, detail, line.confidence, (f"{dialect.name}: {line.line}",)
-                )
+    line = _dialect_line(scene)
+    if line is not None:
+        detail = _declined_how(scene) if line.detail == "by_ringing" else line.detail
+        note = f"{scene.responder.name}: {line.line}"
+        return Finding(line.outcome, detail, line.confidence, (note,))
+    q850 = q850_cause(a.final_reasons or a.provisional_reasons)
     if q850 is None:
         q850 = q850_cause(a.provisional_reasons)  # gateways put the true cause in a 183
-    if q850 is None or (dialect.causes_from_status and a.final_reasons):
+    if q850 is None or (scene.responder.causes_from_status and a.final_reasons):
         return None
     return _mapped(scene, q850)
+
+
+def _dialect_line(scene: Scene) -> FinalLine | None:
+    """The line of section 12 that speaks of this final."""
+    a, dialect = scene.attempt, scene.responder
+    if not dialect.finals:
+        return None
+    reasons = a.final_reasons or a.provisional_reasons
+    q850, sip = q850_cause(reasons), sip_cause(reasons)
+    timer = scene.rang and _caller_timer(scene) is not None
+    return next((line for line in dialect.finals if line.fits(a, q850, sip, timer)), None)
 
 
 def _mapped(scene: Scene, cause: int) -> Finding | None:

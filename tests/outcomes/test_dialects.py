@@ -8,7 +8,7 @@ import pytest
 
 from sipwatch.outcomes.dialect import UNKNOWN, Dialects, load_dialects
 from sipwatch.outcomes.taxonomy import CATEGORY, DETAILS
-from sipwatch.sip.message import ROUTING_NAMES, Message, parse, render
+from sipwatch.sip.message import SPENT_NAMES, Message, parse, render
 
 PBX = bytes([10, 9, 0, 1])
 FREESWITCH = "FreeSWITCH-mod_sofia/1.10.12-release~64bit"
@@ -117,7 +117,7 @@ def test_known_by_its_hand_where_the_name_is_hidden_or_changed(said: Message, na
 
 
 def test_a_daemon_keeps_what_dialects_are_known_by() -> None:
-    assert not {name.lower().encode() for name in Dialects().headers} & ROUTING_NAMES
+    assert not {name.lower().encode() for name in Dialects().headers} & SPENT_NAMES
 
 
 def test_configured_networks_come_first_and_the_narrowest_wins() -> None:
