@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -15,9 +16,12 @@ from sipwatch.capture.interfaces import ANY
 from sipwatch.capture.ring import Geometry
 from sipwatch.cli.failure import UsageFailure
 from sipwatch.cli.options import config_option
-from sipwatch.config import Config, ConfigError, load
+from sipwatch.config import FILE_VARIABLE, Config, ConfigError, load
+from sipwatch.daemon.errors import StartError
+from sipwatch.daemon.privileges import Account, find_user
+from sipwatch.doctor.configuration import usable, web
 from sipwatch.doctor.examination import examine
-from sipwatch.doctor.findings import Finding, Level, Plan, fail, ok
+from sipwatch.doctor.findings import Finding, Level, Plan, fail
 from sipwatch.sinks.printable import printable
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -35,6 +39,15 @@ class _Wishes:
     ring_mebibytes: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the daemon is going to read, and as whom."""
+
+    config: str | None
+    web_config: str | None
+    account: Account | None
+
+
 @click.command()
 @click.option("-i", "--interface", multiple=True, metavar="IFACE", help="As for run. Repeatable.")
 @click.option("--port", multiple=True, metavar="PORT[-PORT]", help="Instead of ports. Repeatable.")
@@ -46,6 +59,10 @@ class _Wishes:
 )
 @click.option("--ring", type=click.IntRange(1, 4096), metavar="MIB", help="Memory of one ring.")
 @config_option
+@click.option("--web-config", metavar="FILE", help="Look at this one too; as for run.")
+@click.option(
+    "--user", metavar="NAME", help="Whom the daemon is going to be: what he may read and write."
+)
 @click.option(
     "--trial",
     type=click.FloatRange(0, 3600),
@@ -68,6 +85,8 @@ def doctor(
     tunnel: tuple[str, ...],
     ring: int | None,
     config_file: str | None,
+    web_config: str | None,
+    user: str | None,
     trial: float,
     with_filter: bool,
     form: str,
@@ -77,22 +96,38 @@ def doctor(
     Looks at privileges, interfaces, offloads, the capture ring and filter, the clock, tshark, and
     at what the daemon needs. The exit status is 1 when something does not work, else 0.
     """
-    findings = _findings(config_file, _Wishes(interface, port, tunnel, ring), trial)
+    files = _Files(config_file, web_config, _account(user))
+    findings = _findings(files, _Wishes(interface, port, tunnel, ring), trial)
     show = _show_json if form == "json" else _show_table
     taken = show(findings, with_filter)
     raise SystemExit(1 if any(finding.level is Level.FAIL for finding in taken) else 0)
 
 
-def _findings(path: str | None, wishes: _Wishes, trial: float) -> Iterator[Finding]:
+def _account(name: str | None) -> Account | None:
+    """The account of that name. Raises UsageFailure."""
+    if name is None:
+        return None
+    try:
+        account = find_user(name)
+    except StartError as error:
+        raise UsageFailure(str(error)) from None
+    if os.geteuid() not in (0, account.pw_uid):
+        raise UsageFailure(f"--user {name}: only root, or {name}, can tell what {name} may do")
+    return account
+
+
+def _findings(files: _Files, wishes: _Wishes, trial: float) -> Iterator[Finding]:
     """All findings, each as soon as it is there. Raises UsageFailure before the first."""
-    config = Config()
+    config, path = Config(), files.config or os.environ.get(FILE_VARIABLE)
     try:
         config = load(path)
-        first = ok("configuration", f"{path or 'environment and defaults'}: can be used")
+        first = [usable("configuration", (path,) if path else (), files.account)]
     except ConfigError as error:
         remedy = "correct it; what follows is about the defaults"
-        first = fail("configuration", str(error), remedy)
-    return chain([first], examine(_plan(config, wishes), trial))
+        first = [fail("configuration", str(error), remedy)]
+    if files.web_config is not None:
+        first.append(web(files.web_config, files.account))
+    return chain(first, examine(replace(_plan(config, wishes), account=files.account), trial))
 
 
 def _plan(config: Config, wishes: _Wishes) -> Plan:

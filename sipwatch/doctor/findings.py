@@ -7,6 +7,7 @@ from enum import Enum
 
 from sipwatch.capture.filters import FilterSettings
 from sipwatch.capture.ring import Geometry
+from sipwatch.daemon.privileges import Account
 
 
 class Level(Enum):
@@ -44,6 +45,8 @@ class Plan:
     #: Where the daemon is going to listen and to keep its records, if it is to run here.
     listen: tuple[str, int] | None = None
     records: str | None = None
+    #: The user that it is going to be; None is whoever looks.
+    account: Account | None = None
 
 
 def ok(check: str, text: str, details: tuple[str, ...] = ()) -> Finding:

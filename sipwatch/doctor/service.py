@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sipwatch.daemon.privileges import Account
+from sipwatch.doctor.account import may
 from sipwatch.doctor.findings import Finding, Plan, fail, ok, warn
 
 #: State of a listening TCP socket in /proc/net/tcp (net/tcp_states.h).
@@ -25,7 +27,7 @@ def examine(plan: Plan) -> Iterator[Finding]:
     if plan.listen is not None:
         yield listening(plan.listen)
     if plan.records is not None:
-        yield records(Path(plan.records))
+        yield records(Path(plan.records), plan.account)
 
 
 def sip_ports(wanted: tuple[tuple[int, int], ...], proc: str = "/proc/net") -> Finding:
@@ -92,17 +94,20 @@ def listening(address: tuple[str, int]) -> Finding:
     return ok(check, "free")
 
 
-def records(directory: Path) -> Finding:
-    """Whether records can be kept where they are to be kept."""
+def records(directory: Path, account: Account | None = None) -> Finding:
+    """Whether records can be kept where they are to be kept, by this user."""
     check = f"records {directory}"
     place, kind = _nearest(directory)
     if kind is not None and not stat.S_ISDIR(kind):
         return fail(check, f"{place} is not a directory", "set records.directory to another place")
-    if kind is None or not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+    # One that is not there yet is made by who starts the daemon, and given to the user.
+    writer = account if place == directory else None
+    if kind is None or not may(writer, str(place), os.W_OK | os.X_OK):
+        who, owner = (os.geteuid(), "sipwatch") if writer is None else (writer.pw_name,) * 2
         return fail(
             check,
-            f"{place} cannot be written by user {os.geteuid()}",
-            f"install -d -o sipwatch -g sipwatch {directory}, or StateDirectory= in the unit",
+            f"{place} cannot be written by user {who}",
+            f"install -d -o {owner} -g {owner} {directory}, or StateDirectory= in the unit",
         )
     space = os.statvfs(place)
     free = space.f_bavail * space.f_frsize >> 20

@@ -21,6 +21,7 @@ Content-Length: 0
 
 ]]></send>"""
 
+_OWN_VIA = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]"
 _ACK = """<send><![CDATA[
 ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
@@ -52,7 +53,8 @@ def caller(ends_with: int) -> str:
     """Calls, and does what belongs to the answer: a conversation after 200, else only the ACK."""
     expected = f'<recv response="100" optional="true"/><recv response="180" optional="true"/>\
 <recv response="{ends_with}"/>'
-    after = _ACK + (_BYE if ends_with == 200 else "")
+    # After a refusal it belongs to the INVITE's transaction (RFC 3261 17.1.1.3): the same Via.
+    after = _ACK + _BYE if ends_with == 200 else _ACK.replace(_OWN_VIA, "[last_Via:]")
     return _HEAD.format("caller", _INVITE + expected + after)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-sys.path.append(str(Path(__file__).parents[1] / "capture"))
+sys.path += [str(Path(__file__).parents[1] / part) for part in ("capture", "daemon")]
 
 from network_namespace import Namespace, cable, namespace, other
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import shlex
 import socket
 import struct
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from live_frames import THERE, ethernet, ipv4, message, sip_frame, udp
 from network_namespace import Namespace
+from web_client import certificates
 
 from sipwatch.capture.live import LiveCapture
 from sipwatch.cli import main
@@ -238,6 +242,77 @@ def test_configuration_that_cannot_be_used(cable: Namespace, examined, tmp_path:
     assert found.level("ring two") == "OK"
 
 
+@pytest.fixture
+def for_nobody() -> Iterator[Path]:
+    """A folder that every user reaches; pytest's own are for root alone."""
+    with tempfile.TemporaryDirectory(prefix="sipwatch-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def test_files_that_the_daemons_user_may_not_use(
+    cable: Namespace, examined, for_nobody: Path
+) -> None:
+    """Root may read and write them all; each is mended as the doctor says."""
+    file, web, kept = (for_nobody / name for name in ("sipwatch.toml", "web.yml", "records"))
+    kept.mkdir(0o755)
+    file.write_text(f'interfaces = ["two"]\n[records]\ndirectory = "{kept}"\n')
+    web.write_text("")
+    for path in (file, web):
+        path.chmod(0o600)
+    asked = ("--config", str(file), "--web-config", str(web))
+    own = examined(cable, *asked)
+    checks = ("configuration", "web configuration", f"records {kept}")
+    assert [own.level(check) for check in checks] == ["OK", "OK", "OK"]
+    his = examined(cable, *asked, "--user", "nobody")
+    assert his.status == 1
+    assert [his.findings[check]["text"] for check in checks] == [
+        f"{file} cannot be read by user nobody",
+        f"{web} cannot be read by user nobody",
+        f"{kept} cannot be written by user nobody",
+    ]
+    for path in (file, web):
+        path.chmod(0o644)
+    os.chown(kept, *pwd.getpwnam("nobody")[2:4])
+    mended = examined(cable, *asked, "--user", "nobody")
+    assert [mended.level(check) for check in checks] == ["OK", "OK", "OK"]
+
+
+def test_records_whose_directory_is_made_by_root_for_the_user(
+    cable: Namespace, examined, for_nobody: Path
+) -> None:
+    file = for_nobody / "sipwatch.toml"
+    file.write_text(f'interfaces = ["two"]\n[records]\ndirectory = "{for_nobody}/new"\n')
+    found = examined(cable, "--config", str(file), "--user", "nobody")
+    assert found.findings[f"records {for_nobody}/new"]["text"].startswith("writable, to be made")
+
+
+def test_web_configuration_that_cannot_be_used(
+    cable: Namespace, examined, for_nobody: Path
+) -> None:
+    web = for_nobody / "web.yml"
+    web.write_text("tls_server_config: {cert_file: tls.crt, key_file: tls.key}\n")
+    found = examined(cable, "-i", "two", "--web-config", str(web))
+    assert (found.status, found.level("web configuration")) == (1, "FAIL")
+    assert f"{for_nobody}/tls.crt" in found.findings["web configuration"]["text"]
+    certificates(for_nobody, "tls")
+    assert examined(cable, "-i", "two", "--web-config", str(web)).level("web configuration") == "OK"
+    # openssl gives the key to its owner alone.
+    his = examined(cable, "-i", "two", "--web-config", str(web), "--user", "nobody")
+    assert his.findings["web configuration"]["text"] == (
+        f"{for_nobody}/tls.key cannot be read by user nobody"
+    )
+
+
+def test_configuration_that_the_environment_names(
+    cable: Namespace, examined, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "sipwatch.toml"
+    file.write_text('interfaces = ["two"]\n')
+    monkeypatch.setenv("SIPWATCH_CONFIG", str(file))
+    assert examined(cable).findings["configuration"]["text"] == f"{file}: can be used"
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -245,6 +320,7 @@ def test_configuration_that_cannot_be_used(cable: Namespace, examined, tmp_path:
         (["--port", "5060-"], "sipwatch: --port: expected a port or a range"),
         (["--port", "0"], "sipwatch: port 0: must be from 1 to 65535, ranges in order"),
         (["--tunnel", "worm"], "sipwatch: tunnel 'worm' is not known: use one of ipip, gre"),
+        (["--user", "nobody9"], "sipwatch: --user nobody9: no such user; make one: useradd"),
     ],
 )
 def test_options_that_make_no_sense(options: list[str], line: str) -> None:
