@@ -359,8 +359,6 @@ class Correlator:
             best = self._matcher.best(attempt, final=False)
             if best is not None:
                 self._pair(attempt, best, ())
-                if not self.settings.local_addresses:
-                    self._learned(attempt, best)
                 return True
         if attempt.role == "agent":
             self._orphan(attempt, arrivals)
@@ -439,11 +437,11 @@ class Correlator:
         if call is None or call.ended:
             return  # what was said of it stands
         attempt.correlation = tuple(why)
+        if not self.settings.local_addresses:
+            self._learned(attempt, caller)  # who is a caller's leg must be known when it is joined
         self._calls.join(attempt, caller, call)
         if caller.arrivals is not None and attempt.invite is not None:
             caller.arrivals.name(key_of(target_of(attempt.invite)), caller)
-        if attempt.role != "agent" and not self.settings.local_addresses:
-            self._learned(attempt, caller)
 
     # --- what happens to a leg ------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ _TELLING = 3
 #: (25.1), and a folded line before the value (7.3.1). The value must have ended: a quote may be cut
 #: anywhere.
 _CALL_ID = re.compile(
-    rb"\n(?:call-id|i)[ \t]*:(?:\r?\n[ \t])?[ \t]*([^\r\n]*?)[ \t]*[\r\n]", re.IGNORECASE
+    rb"\n(?:call-id|i)[ \t]*:[ \t]*(?:\r?\n[ \t])?[ \t]*([^\r\n]*?)[ \t]*[\r\n]", re.IGNORECASE
 )
 _VIA = re.compile(rb"\n(?:via|v)[ \t]*:(?:[^\r\n,]|\r?\n[ \t])*[\r\n,]", re.IGNORECASE)
 _BRANCH = re.compile(rb";\s*branch[ \t]*=[ \t]*(z9hG4bK[^\s;,]*)", re.IGNORECASE)

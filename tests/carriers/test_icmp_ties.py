@@ -123,7 +123,7 @@ def told(outcome: Outcome) -> set[str]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("header", ["Call-ID", "i", "call-id  ", "Call-ID:\r\n"])
+@pytest.mark.parametrize("header", ["Call-ID", "i", "call-id  ", "Call-ID:\r\n", "Call-ID: \r\n"])
 @pytest.mark.parametrize("quoted", ["first", "second"])
 def test_by_the_call_id(
     tmp_path: Path, decoder: str, version: int, quoted: str, header: str
