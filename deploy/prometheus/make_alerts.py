@@ -19,6 +19,7 @@ from alerts.calls import people, technology
 from alerts.capture import capture
 from alerts.daemon import daemon
 from alerts.devices import devices
+from alerts.missed import missed
 from alerts.model import Group, Text
 
 from sipwatch.outcomes.guide import Guide, Texts
@@ -46,7 +47,7 @@ def groups(guide: Guide) -> Iterator[Group]:
     yield Group(
         "sipwatch-people",
         "People's outcomes: a day against the week before it. Nobody is woken for these.",
-        tuple(people(guide)),
+        (*people(guide), *missed()),
         interval="10m",
     )
     yield Group(

@@ -61,6 +61,7 @@ def all_cases() -> Iterator[Case]:
     """Every case of every alert."""
     yield from _technology()
     yield from _trends()
+    yield from _missed()
     yield from _devices()
     yield from _trunks()
     yield from _hearing()
@@ -151,6 +152,14 @@ TRENDS = {
 }
 #: Samples of a day when one is taken each half hour.
 _DAY = 48
+#: Minutes after which a week and a day are over, and the hour that an alert waits.
+_NINTH_DAY = 8 * 24 * 60 + 90
+
+
+def _daily(before: float, then: float) -> str:
+    """A counter of an ordinary week and of the day after it; both numbers are per day."""
+    first = before / _DAY
+    return f"0+{first}x{7 * _DAY} {7 * before + then / _DAY}+{then / _DAY}x{_DAY + _DAY // 2}"
 
 
 def _trends() -> Iterator[Case]:
@@ -159,20 +168,13 @@ def _trends() -> Iterator[Case]:
     ) -> dict[str, str]:
         """Counts of an ordinary week and of the day after it; both numbers are per day."""
 
-        def values(before: float, then: float) -> str:
-            first = before / _DAY
-            return (
-                f"0+{first}x{7 * _DAY} {7 * before + then / _DAY}+{then / _DAY}x{_DAY + _DAY // 2}"
-            )
-
-        return attempts(outcome, 0, direction="inbound", values=values(weekly, daily)) | attempts(
+        return attempts(outcome, 0, direction="inbound", values=_daily(weekly, daily)) | attempts(
             "answered",
             0,
             direction="inbound",
-            values=values(calls_weekly - weekly, calls_daily - daily),
+            values=_daily(calls_weekly - weekly, calls_daily - daily),
         )
 
-    end = 8 * 24 * 60 + 90
     for outcome, alert in TRENDS.items():
         for fires, why, numbers in (
             (True, "10% became 18%", (40, 73, 400, 400)),
@@ -185,7 +187,45 @@ def _trends() -> Iterator[Case]:
             made = week_and_day(
                 outcome, weekly, daily, calls_weekly=calls_weekly, calls_daily=calls_daily
             )
-            yield Case(alert, fires, why, made, at=end, interval=30)
+            yield Case(alert, fires, why, made, at=_NINTH_DAY, interval=30)
+
+
+def _missed() -> Iterator[Case]:
+    """Numbers are per day, of the week and of the day after it."""
+
+    def calls(outcome: str, numbers: tuple[float, float], direction: str) -> dict[str, str]:
+        labels = {"direction": direction, "peer": "carrier", "outcome": outcome}
+        return series("sipwatch_calls_total", _daily(*numbers), **labels)
+
+    alert = "SipwatchMissedCallsTrend"
+    for fires, why, missed, inbound in (
+        (True, "20% became 31%", (40, 62), (200, 200)),
+        (False, "20% became 29%: less than half as much again", (40, 58), (200, 200)),
+        (False, "4% became 8%: less than five points", (8, 16), (200, 200)),
+        (False, "95 calls a day are too few", (19, 60), (95, 95)),
+        (False, "fewer than 500 calls in the week before", (14, 60), (70, 200)),
+    ):
+        made = (
+            series("sipwatch_missed_calls_total", _daily(*missed))
+            | calls("answered", inbound, "inbound")
+            # They are no calls from outside, or nothing is known of them.
+            | calls("answered", (900, 900), "outbound")
+            | calls("incomplete", (900, 900), "inbound")
+        )
+        yield Case(alert, fires, why, made, at=_NINTH_DAY, interval=30)
+
+    alert = "SipwatchNeverCalledBackTrend"
+    for fires, why, never, returned in (
+        (True, "20% became 40%", (8, 16), (32, 24)),
+        (False, "20% became 28%: less than half as much again", (8, 11.2), (32, 28.8)),
+        (False, "2.5% became 5%: less than five points", (1, 2), (39, 38)),
+        (False, "19 in a day are too few", (8, 15), (32, 4)),
+        (False, "fewer than 100 in the week before", (2, 20), (12, 20)),
+    ):
+        made = series("sipwatch_missed_calls_never_returned_total", _daily(*never)) | series(
+            "sipwatch_missed_calls_returned_total", _daily(*returned)
+        )
+        yield Case(alert, fires, why, made, at=_NINTH_DAY, interval=30)
 
 
 def _devices() -> Iterator[Case]:

@@ -7,6 +7,7 @@ import re
 import yaml
 from places import DEPLOY, REPOSITORY
 
+from sipwatch.outcomes.missed import MISSED
 from sipwatch.outcomes.taxonomy import OUTCOMES
 
 PAGE = (REPOSITORY / "docs" / "measures.md").read_text()
@@ -53,3 +54,16 @@ def test_each_outcome_is_delivered_or_not() -> None:
     every = {outcome.name for outcome in OUTCOMES if outcome.level != "call"}
     assert delivered | against == every - {"incomplete", "in_progress"}
     assert not delivered & against
+
+
+def test_missed_calls_are_those_that_the_daemon_counts() -> None:
+    [row] = re.findall(r"^\| missed \|.*$", PAGE, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == MISSED
+    comment = RULES_FILE.read_text().split("that reached nobody: ")[1].split(".\n")[0]
+    assert set(re.findall(r"\w+", comment)) == MISSED
+
+
+def test_outcomes_of_the_abandonment_are_those_of_the_page() -> None:
+    for what in ("abandoned", "briefly_abandoned"):
+        expr = RULES[f"job:sipwatch_inbound_calls_{what}:rate5m"]
+        assert re.search(r'outcome="(\w+)"', expr)[1] == what

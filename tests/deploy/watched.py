@@ -38,6 +38,9 @@ backup = ["10.30.0.53/32"]
 [agents]
 metrics = true
 pattern = "^1[0-9]{2}$"
+# Within the test it is seen who was never called back.
+[callback]
+return_window_seconds = 20
 """
 
 

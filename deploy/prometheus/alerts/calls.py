@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import indent
 
 from alerts.model import HOST, PLACE, UNJUDGED, Alert, alert_name, increase, steps_of
+from alerts.trend import RISEN, Counted, risen
 from sipwatch.outcomes.guide import Entry, Guide
 from sipwatch.outcomes.taxonomy import OUTCOMES
 
@@ -13,8 +13,8 @@ from sipwatch.outcomes.taxonomy import OUTCOMES
 SHARE, SHARE_ATTEMPTS, SHARE_WINDOW = 0.05, 40, "15m"
 #: ... or when so many callers were hit at once, whatever their share.
 RATE, RATE_WINDOW = 30, "10m"
-#: People: a day against the week before it, in shares, with enough attempts in both.
-TREND_FACTOR, TREND_POINTS, TREND_DAY, TREND_WEEK = 1.5, 0.05, 200, 1000
+#: People: a day against the week before it, in shares, with so many attempts in both.
+TREND_DAY, TREND_WEEK = 200, 1000
 
 
 def technology(guide: Guide) -> Iterator[Alert]:
@@ -76,22 +76,18 @@ def people(guide: Guide) -> Iterator[Alert]:
 
 
 def _trend(entry: Entry) -> Alert:
-    by = "job, direction"
-    ours, all_ = f'outcome="{entry.outcome}"', f'outcome!~"{UNJUDGED}"'
-    day = f"{increase(ours, '1d', by)}\n/\n{increase(all_, '1d', by)}"
-    week = f"{increase(ours, '7d', by, ' offset 1d')}\n/\n{increase(all_, '7d', by, ' offset 1d')}"
+    def of(selector: str) -> Counted:
+        return lambda window, offset: increase(selector, window, "job, direction", offset)
+
+    ours, all_ = of(f'outcome="{entry.outcome}"'), of(f'outcome!~"{UNJUDGED}"')
     return Alert(
         f"{alert_name(entry)}Trend",
-        f"(\n{indent(day, '  ')}\n)\n>= {TREND_FACTOR} *\n(\n{indent(week, '  ')}\n)\n"
-        f"and\n(\n{indent(day, '  ')}\n)\n-\n(\n{indent(week, '  ')}\n)\n>= {TREND_POINTS}\n"
-        f"and\n{increase(all_, '1d', by)}\n>= {TREND_DAY}\n"
-        f"and\n{increase(all_, '7d', by, ' offset 1d')}\n>= {TREND_WEEK}",
+        risen(ours, all_, TREND_DAY, TREND_WEEK),
         "trend",
         f"{entry.name}: {{{{ $value | humanizePercentage }}}} of the "
         "{{ $labels.direction }} attempts of the last day",
         f"{{{{ $value | humanizePercentage }}}} of the {{{{ $labels.direction }}}} attempts of "
-        f"the last 24 hours ended as {entry.outcome}: at least {TREND_FACTOR} times the share of "
-        f"the week before, and {TREND_POINTS * 100:.0f} percentage points more.",
+        f"the last 24 hours ended as {entry.outcome}: {RISEN}.",
         steps_of(entry),
         wait="1h",
         labels={"outcome": str(entry.outcome)},
