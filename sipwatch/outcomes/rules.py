@@ -35,8 +35,9 @@ ANNOUNCEMENT_SECONDS = 8.0
 #: Span of the retransmissions of a 2xx that was never acknowledged (13.3.1.4); the last comes
 #: at 31.5 s, that of stacks which count to ten at 27.5 s.
 UNACKNOWLEDGED_SECONDS = 27.0
-#: An answerer without its ACK sends the 2xx again after T1; by now he did.
-ANSWERED_AGAIN_SECONDS = 2 * T1_SECONDS
+#: An answerer without its ACK sends the 2xx again after T1, or after the second that some take for
+#: it: by now he did.
+ANSWERED_AGAIN_SECONDS = 3 * T1_SECONDS
 #: Timer A's last retransmission (17.1.1.2) comes at 31.5 s, at 31 s where T1 is a second.
 LAST_RETRANSMISSION_SECONDS = 30.9
 

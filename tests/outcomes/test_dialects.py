@@ -97,11 +97,13 @@ def refusal(to_tag: str, **headers: str) -> Message:
         (refusal(UUID, Reason="Q.850;cause=16"), "asterisk"),
         (refusal("a1", Reason='Q.850;cause=16;text="NORMAL_CLEARING"'), "freeswitch"),
         (refusal("a1", Allow_Events="talk, hold, conference, refer"), "freeswitch"),
+        (refusal("a1", Allow_Events="talk, hold, conference, presence, dialog"), "freeswitch"),
         # A gateway's bare cause, a phone's UUID, words of others, a phone's own events.
         (refusal("D7D0-1A2B", Reason="Q.850;cause=16"), ""),
         (refusal(UUID), ""),
         (refusal(UUID, Reason='Q.850;cause=16;text="Normal call clearing"'), ""),
         (refusal("a1", Allow_Events="talk,hold,conference,refer,check-sync"), ""),
+        (refusal("a1", Allow_Events="talk, hold, conference, refer, check-sync"), ""),
         (refusal("a1", Allow_Events="conference, talk, hold"), ""),
     ],
 )
