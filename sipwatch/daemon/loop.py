@@ -79,6 +79,8 @@ class Loop:
     ) -> None:
         """`reread` gives the configuration anew, or raises ConfigError."""
         self._config = config
+        #: Some of it holds until the end, whatever is read later.
+        self._begun_with = config
         self._capture = capture
         self._recorder = recorder
         self._keeper = keeper
@@ -289,7 +291,7 @@ class Loop:
         self._systemd.ready(self._status())
 
     def _adopt(self, config: Config) -> None:
-        waiting = waits_for_restart(self._config, config)
+        waiting = waits_for_restart(self._begun_with, config)
         self._config = config
         self._own = frozenset() if config.local_addresses else host_addresses()
         was = self.pipeline.config.local_addresses

@@ -95,7 +95,8 @@ def load_state(directory: str) -> State:
     except FileNotFoundError:
         return State()
     except (OSError, ValueError) as error:
-        _log.warning("learned ring timers are not taken up: %s: %s", path, error)
+        why = getattr(error, "strerror", None) or error
+        _log.warning("learned ring timers are not taken up: %s: %s", path, why)
         return State()
 
 
@@ -146,6 +147,10 @@ class StateKeeper:
         except OSError as error:
             if not self._failing:
                 self._failing = True
-                _log.error("the state for the next start cannot be kept: %s", error)
+                _log.error(
+                    "the state for the next start cannot be kept: %s: %s",
+                    self._path,
+                    error.strerror,
+                )
         else:
             self._failing = False

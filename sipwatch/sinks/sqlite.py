@@ -54,6 +54,14 @@ _INDEXES = (
 )
 
 
+#: Codes of SQLite for a file that is no database, or none any more (sqlite.org/rescode.html).
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+
+
+class DamagedDatabase(SinkError):
+    """The file is none that SQLite can use, now or later."""
+
+
 class SqliteRecords:
     """Writes attempts and calls to a database file. Raises SinkError when it cannot be used."""
 
@@ -69,12 +77,12 @@ class SqliteRecords:
         try:
             self._database = sqlite3.connect(path, isolation_level=None, timeout=wait_seconds)
         except sqlite3.Error as error:
-            raise SinkError(f"{path}: {error}") from None
+            raise sink_error(path, error) from None
         try:
             self._prepare()
         except (sqlite3.Error, SinkError) as error:
             self._database.close()
-            raise SinkError(f"{path}: {error}") from None
+            raise sink_error(path, error) from None
 
     def attempt(self, attempt: Attempt) -> None:
         """Adds an attempt. Raises SinkError."""
@@ -98,7 +106,7 @@ class SqliteRecords:
                 raise
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise SinkError(f"{self.path}: {error}") from None
+            raise sink_error(self.path, error) from None
         self._attempts.clear()
         self._calls.clear()
 
@@ -110,7 +118,7 @@ class SqliteRecords:
                 found = self._database.execute(f"DELETE FROM {table} WHERE started_at < ?", (time,))
                 removed += found.rowcount
         except sqlite3.Error as error:
-            raise SinkError(f"{self.path}: {error}") from None
+            raise sink_error(self.path, error) from None
         return removed
 
     @property
@@ -140,7 +148,7 @@ class SqliteRecords:
             # A step gives one page back, and only a script is stepped to its end.
             self._database.executescript("PRAGMA incremental_vacuum")
         except sqlite3.Error as error:
-            raise SinkError(f"{self.path}: {error}") from None
+            raise sink_error(self.path, error) from None
         return removed
 
     def close(self) -> None:
@@ -161,7 +169,7 @@ class SqliteRecords:
         run = self._database.execute
         (layout,) = run("PRAGMA user_version").fetchone()
         if layout not in (0, LAYOUT):
-            raise SinkError(f"written by another version (layout {layout})")
+            raise SinkError(f"written by another version (layout {layout}): move it away")
         # Must be said before the first table: lets a database that forgets give pages back.
         run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
@@ -171,6 +179,14 @@ class SqliteRecords:
         for table, column in _INDEXES:
             run(f"CREATE INDEX IF NOT EXISTS {table}_{column} ON {table} ({_name(column)})")
         run(f"PRAGMA user_version = {LAYOUT}")
+
+
+def sink_error(path: str, error: Exception) -> SinkError:
+    """What went wrong with the database at this path."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    # Extended codes have the plain one in their lowest byte.
+    kind = DamagedDatabase if code & 0xFF in _DAMAGE else SinkError
+    return kind(f"{path}: {error}")
 
 
 def _table(name: str, fields: tuple[str, ...]) -> str:

@@ -11,15 +11,17 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from sipwatch.sinks.record import ATTEMPT_FIELDS, CALL_FIELDS
 from sipwatch.sinks.rotation import is_replaced
 from sipwatch.sinks.sink import SinkError
-from sipwatch.sinks.sqlite import SqliteRecords
+from sipwatch.sinks.sqlite import DamagedDatabase, SqliteRecords, sink_error
 
 FILE_NAME = "records.sqlite"
+_DAMAGED = ".damaged"
 #: Rows of one statement, the most that fit first; each is compiled once and used again.
 _CHUNKS = (128, 16, 1)
 #: How long another writer is waited for; nobody but this thread waits.
@@ -32,13 +34,20 @@ class UnreadableRecords(SinkError):
 
 
 class RecordStore(SqliteRecords):
-    """One database, written by one thread. Raises SinkError when it cannot be used."""
+    """One database, written by one thread. Raises SinkError when it cannot be used.
+
+    A damaged one is moved out of the way, for whoever wants to save what is in it: the next that is
+    opened is new.
+    """
 
     name = "sqlite"
 
     def __init__(self, directory: str, *, wait_seconds: float = _WAIT_SECONDS) -> None:
         path = os.path.join(directory, FILE_NAME)
-        super().__init__(path, wait_seconds=wait_seconds)
+        try:
+            super().__init__(path, wait_seconds=wait_seconds)
+        except DamagedDatabase as error:
+            raise _moved(path, error) from None
         self._inode = os.stat(path).st_ino
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
         # What a checkpoint leaves of the log is cut to this.
@@ -59,7 +68,7 @@ class RecordStore(SqliteRecords):
         except (ValueError, AttributeError) as error:
             raise UnreadableRecords(f"{self.path}: {error}") from None
         except sqlite3.Error as error:
-            raise SinkError(f"{self.path}: {error}") from None
+            raise self._error(error) from None
 
     def _insert(self, table: str, fields: tuple[str, ...], lines: Sequence[str]) -> None:
         done = 0
@@ -71,6 +80,10 @@ class RecordStore(SqliteRecords):
                 self._database.execute(statement, values)
                 done += size
 
+    def _error(self, error: sqlite3.Error | SinkError) -> SinkError:
+        found = error if isinstance(error, SinkError) else sink_error(self.path, error)
+        return _moved(self.path, found) if isinstance(found, DamagedDatabase) else found
+
     @property
     def is_stale(self) -> bool:
         """Whether somebody else has moved or deleted the file: what is written is seen by none."""
@@ -80,8 +93,8 @@ class RecordStore(SqliteRecords):
         """Deletes what began before an epoch time or does not fit; how many records went."""
         try:
             return self.remove_before(before) + self.remove_beyond(max_bytes)
-        except sqlite3.Error as error:
-            raise SinkError(f"{self.path}: {error}") from None
+        except (sqlite3.Error, SinkError) as error:
+            raise self._error(error) from None
 
     @property
     def stored_bytes(self) -> int:
@@ -89,7 +102,19 @@ class RecordStore(SqliteRecords):
         try:
             return self.used_bytes
         except sqlite3.Error as error:
-            raise SinkError(f"{self.path}: {error}") from None
+            raise self._error(error) from None
+
+
+def _moved(path: str, error: DamagedDatabase) -> SinkError:
+    """Moves a damaged database and its log away; the one before it goes."""
+    try:
+        os.replace(path, path + _DAMAGED)
+        for suffix in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.replace(path + suffix, path + _DAMAGED + suffix)
+    except OSError:
+        return error
+    return SinkError(f"{error}; it is {path}{_DAMAGED} now, and a new one is made")
 
 
 def _row(line: str, fields: tuple[str, ...]) -> list[Any]:

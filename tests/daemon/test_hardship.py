@@ -211,6 +211,18 @@ def test_a_locked_database_slows_nothing(cable: Namespace, tmp_path: Path) -> No
     assert stored(tmp_path) == {"agent_busy": 25}
 
 
+def test_a_damaged_database_makes_room_for_a_new_one(cable: Namespace, tmp_path: Path) -> None:
+    """As after a loss of power; what is in it is kept for who can save it."""
+    (tmp_path / "records.sqlite").write_bytes(b"\xff" * 8192)
+    with running(cable, tmp_path) as daemon, cable.sender("one") as sender:
+        play(sender, frames_of(legs(busy, 5), gap=0.002))
+        daemon.wait_for(lambda found: found['sipwatch_records_written_total{sink="sqlite"}'] == 10)
+        assert "records.sqlite.damaged now, and a new one is made" in daemon.log
+        assert daemon.stop() == 0
+    assert stored(tmp_path) == {"agent_busy": 5}
+    assert (tmp_path / "records.sqlite.damaged").read_bytes() == b"\xff" * 8192
+
+
 def test_reloaded_under_traffic(cable: Namespace, tmp_path: Path) -> None:
     """Calls in progress go on; a bad file keeps the old configuration and says which line."""
     quick = "[timers]\nbrief_abandon_seconds = 1\n"
@@ -277,6 +289,22 @@ def test_other_ports_after_a_reload(cable: Namespace, tmp_path: Path) -> None:
         play(sender, frames_of([busy(call_id="last", branch="z9hG4bK-l",
                                      callee=(b"\x0a\x09\0\x01", 7060))], gap=0.002))  # fmt: skip
         assert attempts(daemon.wait_for(lambda found: attempts(found) == 4)) == 4
+        assert daemon.stop() == 0
+
+
+def test_what_waits_for_a_restart_is_said_as_long_as_it_waits(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    other = "[web]\nlisten = '127.0.0.1:9743'\n"
+    line = "takes effect with a restart only: web.listen"
+    with running(namespace, tmp_path, interface="lo") as daemon:
+        for config, times in ((other, 1), (other, 2), ("", 2)):
+            daemon.told.clear()
+            daemon.configure(config)
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_ready("RELOADING=1")
+            daemon.wait_ready("READY=1")
+            assert daemon.log.count(line) == times
         assert daemon.stop() == 0
 
 

@@ -74,9 +74,13 @@ def test_a_broken_file_is_no_state(tmp_path: Path, text: str) -> None:
     assert load_state(str(tmp_path)) == State()
 
 
-def test_a_place_that_cannot_be_written_is_survived(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_survived(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_text("")
     keeper = StateKeeper(str(tmp_path / "file" / "below"))
     keeper.start()
     keeper.keep(State())
     keeper.stop(10)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.endswith("file/below/state.json: Not a directory")

@@ -108,6 +108,47 @@ def test_a_deleted_database_is_noticed(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_file_that_is_no_database_makes_room_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    path.write_bytes(b"this is not a database\n" * 500)
+    with pytest.raises(SinkError, match=r"not a database; it is .*records\.sqlite\.damaged now"):
+        RecordStore(str(tmp_path))
+    assert (tmp_path / "records.sqlite.damaged").read_bytes().startswith(b"this is not")
+    store = RecordStore(str(tmp_path))
+    store.write(*lines())
+    store.close()
+    assert len(rows(path, "attempts")) == 3
+
+
+def test_a_database_that_is_damaged_while_it_is_used(tmp_path: Path) -> None:
+    """As by a disk that lies: pages of the file are others than SQLite wrote."""
+    path = tmp_path / "records.sqlite"
+    store = RecordStore(str(tmp_path))
+    store.write(*lines())
+    store.close()
+    store = RecordStore(str(tmp_path))
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(SinkError, match=r"it is .*damaged now, and a new one is made"):
+        store.write(*lines())
+    store.close()
+    assert not path.exists()
+    assert (tmp_path / "records.sqlite.damaged").stat().st_size > 4096
+    store = RecordStore(str(tmp_path))
+    store.write(*lines())
+    store.close()
+    assert len(rows(path, "attempts")) == 3
+
+
+def test_a_database_of_another_version_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    sqlite3.connect(path).execute("PRAGMA user_version = 77").connection.close()
+    with pytest.raises(SinkError, match="written by another version"):
+        RecordStore(str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["records.sqlite"]
+
+
 def test_old_records_expire(tmp_path: Path) -> None:
     store = RecordStore(str(tmp_path))
     attempts, calls = lines()
