@@ -249,7 +249,8 @@ class Correlator:
 
     def _identify(self, attempt: Attempt, invite: Message) -> None:
         if not attempt.identity and "identity" in self._rules:
-            attempt.identity = tuple(sorted(keys_of(invite)))
+            keys = keys_of(invite)
+            attempt.identity = tuple(keys if len(keys) < 2 else sorted(keys))
             if not attempt.identity:
                 attempt.display = display_of(invite)
 

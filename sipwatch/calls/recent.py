@@ -60,7 +60,9 @@ class Recent:
         key = hash(call_id) & _HASH_MASK
         if not self._used[key & _SLOT_MASK]:
             return None
-        return next((cseq for cseq, _ in self._find(key)), None)
+        for cseq, _ in self._find(key):
+            return cseq
+        return None
 
     def has(self, call_id: bytes, branch: bytes) -> bool:
         """Whether a leg of this Call-ID and branch has ended."""
