@@ -29,7 +29,11 @@ def test_ill() -> None:
         assert probe.ailment("127.0.0.1", port).startswith("The capture stands still for 6")
 
 
-@pytest.mark.parametrize("web_config", [USERS, TLS, CERTIFIED, TLS + USERS])
+@pytest.mark.parametrize(
+    "web_config",
+    [USERS, TLS, CERTIFIED, TLS + USERS],
+    ids=["passwords", "tls", "certificates", "tls-passwords"],
+)
 def test_asks_who_reads(tmp_path: Path, web_config: str) -> None:
     certificates(tmp_path, "server")
     (tmp_path / "web.yml").write_text(web_config)
