@@ -44,7 +44,10 @@ _FIRST = """
 set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs {folder}
-mount -t tmpfs tmpfs /dev/shm
+for place in /dev/shm /run/crun /var/lib/containers; do
+  mkdir -p $place
+  mount -t tmpfs tmpfs $place
+done
 if [ -d /sys/fs/cgroup/unified ]; then
   old=$(sed -n 's/^[1-9][0-9]*:\\([a-z_,]*\\):.*/\\1/p' /proc/self/cgroup)
   umount --recursive /sys/fs/cgroup
@@ -57,6 +60,8 @@ fi
 echo ready
 exec sleep {life}
 """
+#: As in the image of the registry: no translations are loaded of what packages are about.
+_NO_LANGUAGES = '--aptopt=Acquire::Languages "none"'
 #: Control groups stay when nothing is in them any more; others' have something in them.
 _SWEEP = "find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>&1; true"
 
@@ -137,9 +142,9 @@ class Engine:
 
     def make_base(self) -> None:
         """Debian from its packages, under the name that it has in the registry."""
-        arguments = ("--quiet", "--variant=minbase", "--mode=root", "bookworm", "-")
+        arguments = ("--quiet", "--variant=minbase", "--mode=root", _NO_LANGUAGES)
         with subprocess.Popen(
-            self.command("mmdebstrap", *arguments),
+            self.command("mmdebstrap", *arguments, "bookworm", "-"),
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
