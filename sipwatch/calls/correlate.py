@@ -38,10 +38,11 @@ from sipwatch.calls.pairing import (
     pairing_evidence,
     put_through,
     same_target,
+    says_elsewhere,
     talking,
     talks_on,
 )
-from sipwatch.calls.pickup import ELSEWHERE_CAUSES, taker_of
+from sipwatch.calls.pickup import taker_of
 from sipwatch.calls.settings import Places, TrackerSettings
 from sipwatch.calls.types import (
     UNANSWERED_CANCELS,
@@ -666,7 +667,7 @@ class Correlator:
         at = attempt.cancel_at
         if at is None or not attempt.hidden_parent or "siblings" not in self._rules:
             return
-        if not any(reason.cause in ELSEWHERE_CAUSES for reason in attempt.cancel_reasons):
+        if not says_elsewhere(attempt):
             return
         found = [
             other

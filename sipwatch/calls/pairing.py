@@ -37,6 +37,9 @@ SKEW_SECONDS = 0.005
 #: A living agent's leg ends within this time after its caller's, or it is not his.
 OUTLIVES_SECONDS = 1.0
 
+#: "Completed elsewhere" on a CANCEL, by SIP and by Q.850.
+ELSEWHERE_CAUSES = frozenset((200, 26))
+
 _NEVER = -1e18
 #: Hops of one call that are all in view on one host.
 _MOST_HOPS = 16
@@ -202,12 +205,20 @@ def together_score(attempt: Attempt, caller: Attempt) -> float:
     """What simultaneous answers and ends say for, and outliving says against, this pair."""
     score = 1.5 * _follows(caller.first_18x_at, attempt.first_18x_at, RINGING_TOGETHER_SECONDS)
     score += 4.0 * _follows(caller.answered_at, attempt.answered_at, TOGETHER_SECONDS)
+    if says_elsewhere(attempt) and not any(ended_by(attempt, other) for other in attempt.group):
+        # Nobody of its ring group was answered: its caller was, by a neighbour or a mailbox.
+        score += 4.0 * _at_the_same_time(attempt.cancel_at, caller.answered_at)
     if _unheeded(attempt, caller) or _sent_away(attempt, caller):
         score -= 3.0
     ends = _ends_together(attempt, caller)
     if ends:
         return score + 4.0 * ends
     return score - 6.0 if _outlived(attempt, caller) else score
+
+
+def says_elsewhere(attempt: Attempt) -> bool:
+    """Whether its CANCEL says that the call was completed elsewhere: its caller has an answer."""
+    return any(reason.cause in ELSEWHERE_CAUSES for reason in attempt.cancel_reasons)
 
 
 def contradicted(attempt: Attempt, caller: Attempt) -> bool:
@@ -283,6 +294,13 @@ def _follows(later: float | None, earlier: float | None, seconds: float) -> floa
     # What is handed on at once comes within a few milliseconds, what is polled within tens.
     at_once = _AT_ONCE_WORTH if abs(gap) <= AT_ONCE_SECONDS else 0.0
     return (1.0 - _AT_ONCE_WORTH) * (1.0 - max(0.0, gap) / seconds) + at_once
+
+
+def _at_the_same_time(one: float | None, other: float | None) -> float:
+    """1 for the same moment, falling to 0 after `TOGETHER_SECONDS`, whichever came first."""
+    if one is None or other is None:
+        return 0.0
+    return _follows(max(one, other), min(one, other), TOGETHER_SECONDS)
 
 
 def named(caller: Attempt, attempt: Attempt) -> bool:

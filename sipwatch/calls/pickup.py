@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sipwatch.calls.identity import target_of
-from sipwatch.calls.pairing import TOGETHER_SECONDS, answered_within, end_of_leg
+from sipwatch.calls.pairing import (
+    TOGETHER_SECONDS,
+    answered_within,
+    end_of_leg,
+    says_elsewhere,
+)
 from sipwatch.calls.types import Attempt
 
 #: A pick-up is answered from this long before to TOGETHER after the ringing leg is cancelled.
 PICKUP_SECONDS = 1.0
-#: "Completed elsewhere" by SIP and by Q.850; Asterisk writes 16 on the very leg that is taken.
-#: Other causes on a CANCEL mean a timer, or a caller who left.
-ELSEWHERE_CAUSES = frozenset((200, 26))
+#: Beside "completed elsewhere" Asterisk writes this on the very leg that is taken. Other causes on
+#: a CANCEL mean a timer, or a caller who left.
 _NORMAL_CAUSE = 16
 #: A feature code without an extension behind it: "*8", "**", "*98".
 _LONGEST_BARE_CODE = 3
@@ -41,19 +45,19 @@ def taker_of(attempt: Attempt, marks: Iterable[tuple[float, Attempt]]) -> Attemp
         and other.invite is not None
     ]
     at_once = caller.answered_at is not None and abs(caller.answered_at - at) <= TOGETHER_SECONDS
-    return _choose(caller, takers, at_once and _says_elsewhere(attempt)) if takers else None
+    return _choose(caller, at, takers, at_once and says_elsewhere(attempt)) if takers else None
 
 
 def _may_be_taken(attempt: Attempt, caller: Attempt, at: float) -> bool:
     """Whether the caller was put through in that moment, and by no agent's leg."""
     if caller.answered_at is None or caller.answered_at > at + PICKUP_SECONDS:
         return False
-    if any(answered_within(child, at) for child in caller.children):
+    if any(answered_within(child, at) and not _too_late(child) for child in caller.children):
         return False
     end = end_of_leg(caller)
     if end is not None and end < at:
         return False
-    if _says_elsewhere(attempt):
+    if says_elsewhere(attempt):
         return True
     if attempt.cancel_reasons and all(r.cause != _NORMAL_CAUSE for r in attempt.cancel_reasons):
         return False
@@ -61,8 +65,10 @@ def _may_be_taken(attempt: Attempt, caller: Attempt, at: float) -> bool:
     return caller.answered_at >= at - PICKUP_SECONDS or _said_beside(caller, at)
 
 
-def _says_elsewhere(attempt: Attempt) -> bool:
-    return any(reason.cause in ELSEWHERE_CAUSES for reason in attempt.cancel_reasons)
+def _too_late(attempt: Attempt) -> bool:
+    """Its answer crossed its CANCEL."""
+    answered, cancelled = attempt.answered_at, attempt.cancel_at
+    return answered is not None and cancelled is not None and cancelled <= answered
 
 
 def _said_beside(caller: Attempt, at: float) -> bool:
@@ -70,19 +76,25 @@ def _said_beside(caller: Attempt, at: float) -> bool:
     return any(
         child.cancel_at is not None
         and abs(child.cancel_at - at) <= TOGETHER_SECONDS
-        and _says_elsewhere(child)
+        and says_elsewhere(child)
         for child in caller.children
     )
 
 
-def _choose(caller: Attempt, takers: list[Attempt], said: bool) -> Attempt | None:
+def _choose(caller: Attempt, at: float, takers: list[Attempt], said: bool) -> Attempt | None:
     """Which of those that the PBX answered just then has taken the call.
 
     A feature code that ends with a ringing extension names it; a bare feature code may take
     any; another number only when the CANCEL says "completed elsewhere" in the moment when the
     caller was put through, and nobody else fits.
     """
-    rings = {target_of(c.invite) for c in caller.children if c.invite is not None} - {""}
+    rings = {
+        target_of(child.invite)
+        for child in caller.children
+        if child.invite is not None
+        and child.cancel_at is not None
+        and abs(child.cancel_at - at) <= TOGETHER_SECONDS
+    } - {""}
     named, bare = [], []
     for taker in takers:
         user = target_of(taker.invite) if taker.invite is not None else ""

@@ -559,8 +559,8 @@ class Tracker:
         if attempt.cancel is None:
             attempt.cancel = attempt.keeps(message)
             attempt.cancel_reasons = message.reasons()
-        if attempt.cancel_at is None:
-            self._given_up(attempt, now)
+            if attempt.cancel_at is None:
+                self._given_up(attempt, now)
         elif now - (attempt.cancel_last_at or 0.0) >= COPY_SECONDS:
             attempt.cancel_count += 1
             attempt.cancel_last_at = now
