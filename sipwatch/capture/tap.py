@@ -270,7 +270,8 @@ class NamedTap(Tap):
                 self._tell("reopened", f"{self.name} is back and captured again")
         elif link.name != self._device:
             self._device = link.name
-            self._tell("renamed", f"{self.name} is called {link.name} now and still captured")
+            what = "has its name back" if link.name == self.name else f"is called {link.name} now"
+            self._tell("renamed", f"{self.name} {what} and is still captured")
         self._see_state(link)
         return replaced
 
