@@ -121,7 +121,7 @@ def test_a_call_that_was_sent_elsewhere_is_let_go() -> None:
     gc.collect()
     for number in range(200):
         parties = {"far": f"198.51.100.{number}:5060", "other": "198.51.99.8:5060"}
-        play = Play("elsewhere", parties).run(
+        play = Play("let-go-of", parties).run(
             f"""
             {number}.000 pbx>far INVITE b{number}
             {number}.030 far>pbx 302 b{number} h="Contact: <sip:5@198.51.99.8>" ack
@@ -134,4 +134,4 @@ def test_a_call_that_was_sent_elsewhere_is_let_go() -> None:
     gc.collect()
     everybody = [one for one in gc.get_referrers(Attempt) if isinstance(one, Attempt)]
     # Some ended ones are kept, for what comes late; their number is bounded.
-    assert len([one for one in everybody if b"-elsewhere" in one.call_id]) <= 64
+    assert len([one for one in everybody if b"-let-go-of" in one.call_id]) <= 64
