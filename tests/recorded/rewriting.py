@@ -291,12 +291,23 @@ def jittered(recorded: Recorded, chance: random.Random) -> Recorded:
     return made
 
 
-def neighbours_swapped(recorded: Recorded, chance: random.Random) -> Recorded:
+_CALL_ID = re.compile(rb"\r\nCall-ID: *([^\r]+)")
+
+
+def _call_id(packet: Wire) -> bytes:
+    found = _CALL_ID.search(packet.payload)
+    return found[1] if found else b""
+
+
+def neighbours_swapped(recorded: Recorded, _: random.Random) -> Recorded:
+    """Packets of two legs at nearly the same time, the other way round."""
     made = recorded.copy()
     packets = made.packets
-    for at in range(len(packets) - 1):
+    for at in range(0, len(packets) - 1, 2):
         one, other = packets[at : at + 2]
-        if other.time - one.time < 500 and one.code == other.code == -1 and chance.random() < 0.4:
+        if one.code >= 0 or other.code >= 0:
+            continue  # no report comes before what it is of
+        if other.time - one.time < 1_000 and _call_id(one) != _call_id(other):
             one.time, other.time = other.time, one.time
             packets[at : at + 2] = [other, one]
     return made
