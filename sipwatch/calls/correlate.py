@@ -302,6 +302,8 @@ class Correlator:
                 return True
         for other in known:
             if other.from_tag == attempt.from_tag and other.call is not None:
+                if other.parent is attempt:
+                    continue  # its INVITE is seen after what it has led to
                 if other.source[0] == attempt.source[0]:
                     attempt.correlation += ("same Call-ID as its sibling",)
                     attempt.hidden_parent = other.hidden_parent = other.parent is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from sipwatch.calls.pairing import lifeless
+from sipwatch.calls.pairing import led_to, lifeless
 from sipwatch.calls.types import Attempt, Call, CallEnded, Event, added, without
 
 #: A call of more legs keeps the latest: a queue may hold a caller for hours.
@@ -49,6 +49,8 @@ class Calls:
             self.counts["crowded"] += 1
             self._left.append(self.begin(attempt))
             return
+        if parent is not None and led_to(attempt, parent):
+            parent = None  # what it caused cannot be its cause
         attempt.parent = parent
         if parent is not None:
             if not parent.children and parent.role == "caller":
