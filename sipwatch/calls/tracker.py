@@ -501,10 +501,7 @@ class Tracker:
                 if attempt.answered_at is not None:
                     self._ack_answer(attempt, now)
                 elif attempt.final is not None:
-                    if not attempt.acked:
-                        attempt.acked = True
-                        if attempt.final_status not in _RETRIED:
-                            self._terminal(attempt, now)
+                    self._ack_refusal(attempt, now)
                 else:
                     attempt.acked = True
                     self._one_way(attempt)
@@ -516,9 +513,18 @@ class Tracker:
                 attempt.last_at = now
                 if attempt.answered_at is None:
                     if attempt.final_at is not None:
+                        if len(attempts) == 1:
+                            # Some stacks give it a branch of its own, against 17.1.1.3.
+                            self._ack_refusal(attempt, now)
                         continue
                     self._one_way(attempt)
                 self._ack_answer(attempt, now)
+
+    def _ack_refusal(self, attempt: Attempt, now: float) -> None:
+        if not attempt.acked:
+            attempt.acked = True
+            if attempt.final_status not in _RETRIED:
+                self._terminal(attempt, now)
 
     def _ack_answer(self, attempt: Attempt, now: float) -> None:
         if attempt.ack_at is None:
