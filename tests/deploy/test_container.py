@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 import tarfile
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
-import pytest
 import yaml
 from engine import Engine, engine
 from network_namespace import Namespace
 from places import DEPLOY, program, run
 from sipp import Sipp, caller, phone
+from waiting import wait_for
 from web_client import Answer, get
 
 SIPWATCH, PROMETHEUS, ALERTMANAGER = 9742, 9090, 9093
@@ -98,17 +97,7 @@ class Deployed:
             return get(port, path)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        until = time.monotonic() + PATIENCE
-        while True:
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass  # not up yet
-            if time.monotonic() > until:
-                logs = "\n".join(map(self.logs, SERVICES))
-                pytest.fail(f"{what} did not come to pass\n{logs}")
-            time.sleep(0.1)
+        wait_for(condition, what, PATIENCE, lambda: "\n".join(map(self.logs, SERVICES)))
 
     def counts(self) -> dict[int, int]:
         """The carrier's attempts by their final status, as /metrics has them."""

@@ -18,6 +18,7 @@ import pytest
 from network_namespace import Namespace
 from places import CAPTURES, DEPLOY, program
 from running import Running, play, running
+from waiting import wait_for
 from web_client import get
 
 PORT, ALERTMANAGER = 9090, 9093
@@ -105,16 +106,7 @@ class Prometheus:
         return told
 
     def wait_for(self, condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass  # not up yet
-            if time.monotonic() > until:
-                pytest.fail(f"{what} did not come to pass\n{self.log.read_text()}")
-            time.sleep(0.2)
+        wait_for(condition, what, seconds, self.log.read_text)
 
     def close(self) -> None:
         for process in (self.process, self.manager):
