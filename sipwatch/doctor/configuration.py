@@ -6,7 +6,7 @@ import os
 
 from sipwatch.daemon.guard import Guard
 from sipwatch.daemon.privileges import Account
-from sipwatch.daemon.web_config import WebConfigError, load_web_config
+from sipwatch.daemon.web_config import WebConfigError
 from sipwatch.doctor.account import may
 from sipwatch.doctor.findings import Finding, fail, ok
 
@@ -28,8 +28,7 @@ def web(path: str, account: Account | None) -> Finding:
     """The web configuration with its certificates."""
     check = "web configuration"
     try:
-        Guard(path)
-        named = load_web_config(path).tls
+        named = Guard(path).access().config.tls
     except WebConfigError as error:
         return fail(check, str(error), "correct it; while it runs, the daemon keeps the old one")
     return usable(check, (path, *(named.files if named else ())), account)
